@@ -1,0 +1,1 @@
+"""Boards: their specs, firmware builds and emulators."""

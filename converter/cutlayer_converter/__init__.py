@@ -1,0 +1,1 @@
+"""The converter: a Keras model and a cut become a bundle."""

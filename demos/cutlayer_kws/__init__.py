@@ -1,0 +1,1 @@
+"""The keyword-spotting demo."""

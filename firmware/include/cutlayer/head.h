@@ -1,0 +1,62 @@
+// The compiled head: a TFLite int8 model as constant tables. The converter writes one `struct cl_model`
+// (cutlayer_model.c); nothing here is parsed, allocated or registered at run time.
+//
+// Arithmetic is TensorFlow Lite Micro's int8 (gemmlowp double rounding), to the bit.
+// Tensors are int8, NHWC, batch 1. Real value = scale * (q - zero_point).
+#ifndef CUTLAYER_HEAD_H
+#define CUTLAYER_HEAD_H
+
+#include "cutlayer/error.h"
+
+struct cl_shape {
+    uint16_t height;
+    uint16_t width;
+    uint16_t channels;
+};
+
+struct cl_op;
+
+// One kernel run. `input`, `second` and `output` point into the arena (`second` only for two-input ops), and
+// so does `scratch`. Kernels cannot fail: the converter checked shapes and memory.
+typedef void (*cl_kernel)(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
+                          int8_t *scratch);
+
+struct cl_op {
+    cl_kernel kernel;
+    const void *params; // the kernel's own struct, see cutlayer/kernels.h
+    uint32_t input;     // offsets into the arena, in bytes
+    uint32_t second;
+    uint32_t output;
+    uint32_t scratch;
+};
+
+// A place where the head may stop: after the first `op_count` ops the smashed data lies at `offset`.
+struct cl_cut {
+    uint16_t op_count;
+    int8_t zero_point;
+    int8_t activation_min; // clamped ends of the range: y there has no gradient
+    int8_t activation_max;
+    float scale;
+    struct cl_shape shape;
+    uint32_t offset; // into the arena
+};
+
+struct cl_head {
+    const struct cl_op *ops;
+    const struct cl_cut *cuts; // shallowest first; the last one is the end of the ops
+    uint16_t op_count;
+    uint16_t cut_count;
+    struct cl_shape input_shape;
+    uint32_t input_offset; // into the arena
+    float input_scale;
+    int8_t input_zero_point;
+    uint32_t arena_bytes; // aligned to 16
+};
+
+// Runs ops [first, last) on the arena. Returns `last`, or CL_ERROR_ARGUMENT when out of range.
+int32_t cl_head_run(const struct cl_head *head, int8_t *arena, uint16_t first, uint16_t last) CL_CHECK_RESULT;
+
+// Elements of a shape.
+uint32_t cl_shape_count(struct cl_shape shape);
+
+#endif

@@ -1,0 +1,29 @@
+// Where a head's input comes from. Raw data stays behind this: only int8 model input comes out, and only
+// smashed data ever reaches the link.
+#ifndef CUTLAYER_SENSOR_H
+#define CUTLAYER_SENSOR_H
+
+#include "cutlayer/error.h"
+
+// `recording` when the host wants whatever the sensor hears next, not a stored recording.
+#define CL_RECORDING_LIVE 0xFFFFFFFFu
+
+// The label when the board knows none.
+#define CL_LABEL_NONE (-1)
+
+struct cl_sensor {
+    void *context;
+
+    // Starts capturing one sample of `recording` (CL_RECORDING_LIVE or an index). Returns 0 or negative.
+    int32_t (*start)(void *context, uint32_t recording);
+
+    // Does a bounded piece of the work of capturing. Returns 0 for more to do, 1 when `input` (int8,
+    // `input_bytes`, quantized with the head's input scale and zero point) and `label` are filled,
+    // negative on failure.
+    int32_t (*step)(void *context, int8_t *input, uint32_t input_bytes, int32_t *label);
+
+    // Stored recordings that the host may ask for by index; 0 for a live sensor only.
+    uint32_t recording_count;
+};
+
+#endif

@@ -1,0 +1,1 @@
+"""The host: link, tail and trainer."""
