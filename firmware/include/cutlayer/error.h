@@ -5,7 +5,9 @@
 
 #include <stdint.h>
 
-#if defined(__GNUC__)
+#if defined(CL_CHECK_RESULT)
+// given by the build
+#elif defined(__GNUC__)
 #define CL_CHECK_RESULT __attribute__((warn_unused_result))
 #else
 #define CL_CHECK_RESULT
