@@ -1,0 +1,31 @@
+// Requantization: an int32 accumulator times a real multiplier, back to int8.
+//
+// Source: gemmlowp's fixed point (SaturatingRoundingDoublingHighMul, then RoundingDivideByPOT), as TFLite's
+// MultiplyByQuantizedMultiplier with double rounding. Real multiplier = multiplier * 2^(shift - 31), and
+// 2^30 <= multiplier < 2^31, or 0.
+#ifndef CUTLAYER_REQUANTIZE_H
+#define CUTLAYER_REQUANTIZE_H
+
+#include <stdint.h>
+
+// x * multiplier * 2^(shift - 31). shift > 0 is a left shift; -31 <= shift <= 30, multiplier >= 0.
+// A left shift out of 32 bits wraps, as TFLM does on every machine it runs on.
+static inline int32_t cl_multiply(int32_t x, int32_t multiplier, int8_t shift)
+{
+    const int left = shift > 0 ? shift : 0;
+    const int right = shift > 0 ? 0 : -shift;
+    const int32_t shifted = (int32_t)((uint32_t)x << left);
+    // gemmlowp's nudge and truncating division together are one floor of (product + half), for either sign.
+    const int64_t product = (int64_t)shifted * multiplier;
+    const int32_t high = (int32_t)((product + ((int64_t)1 << 30)) >> 31);
+    const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1u);
+    const int32_t threshold = (mask >> 1) + (high < 0 ? 1 : 0);
+    return (high >> right) + ((high & mask) > threshold ? 1 : 0);
+}
+
+static inline int8_t cl_clamp(int32_t x, int32_t low, int32_t high)
+{
+    return (int8_t)(x < low ? low : x > high ? high : x);
+}
+
+#endif
