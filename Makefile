@@ -1,0 +1,44 @@
+# make demo    the keyword-spotting demo          make test    all tests
+# make lint    what CI checks before the tests    make bench   every figure, as JSON in build/bench
+# All of them set up what is missing first: system packages (apt, needs root), virtual environment, Python packages.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+C_FILES = $(shell git ls-files '*.c' '*.h')
+
+export TF_CPP_MIN_LOG_LEVEL := 3
+export TF_ENABLE_ONEDNN_OPTS := 0
+
+.PHONY: demo test lint format bench setup clean
+
+demo: setup
+	$(BIN)/cutlayer demo kws
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(C_FILES)
+
+bench: setup
+	$(BIN)/cutlayer bench all --out build/bench
+
+setup: $(VENV)/.cutlayer
+	@boards/setup/system_packages.sh
+
+$(VENV)/.cutlayer: pyproject.toml
+	@boards/setup/virtual_environment.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+clean:
+	rm -rf build .pio $(VENV)

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Installs the system packages that cutlayer needs and the machine lacks (Debian, Ubuntu). Says what to do without root.
+set -eu
+
+missing=""
+need() { # command package: the package when the command is not there
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need gcc build-essential
+need g++ build-essential
+need arm-none-eabi-gcc gcc-arm-none-eabi
+need qemu-system-arm qemu-system-arm
+need espeak-ng espeak-ng
+newlib=/usr/lib/arm-none-eabi/include/newlib.h
+[ -e "$newlib" ] || [ -e /usr/include/newlib/newlib.h ] || missing="$missing libnewlib-arm-none-eabi"
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "error: missing:$missing; this machine has no apt-get: install them with its own package manager" >&2
+    exit 1
+fi
+install="apt-get install -y --no-install-recommends$missing"
+root=""
+if [ "$(id -u)" -ne 0 ]; then
+    if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+        root="sudo"
+    else
+        echo "error: missing system packages:$missing" >&2
+        echo "next: installing them needs root: sudo apt-get update && sudo $install" >&2
+        exit 1
+    fi
+fi
+echo "installing system packages:$missing"
+$root apt-get update -qq
+DEBIAN_FRONTEND=noninteractive $root $install -qq
