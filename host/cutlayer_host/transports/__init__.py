@@ -1,1 +1,40 @@
-"""Byte pipes to boards."""
+"""Byte pipes to boards: serial ports, sockets, and a pair in memory."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from cutlayer_host.errors import TransportError
+from cutlayer_host.transports.base import Transport
+from cutlayer_host.transports.memory import MemoryTransport, memory_pair
+from cutlayer_host.transports.serial import SerialPort, open_serial, serial_ports
+from cutlayer_host.transports.socket import listen_tcp, open_tcp, open_unix
+
+__all__ = [
+    "MemoryTransport",
+    "SerialPort",
+    "Transport",
+    "listen_tcp",
+    "memory_pair",
+    "open_transport",
+    "serial_ports",
+]
+
+_OPENERS = {"serial": open_serial, "tcp": open_tcp, "unix": open_unix}
+
+
+async def open_transport(url: str) -> Transport:
+    """Opens serial:///dev/ttyACM0?baud=921600, tcp://HOST:PORT or unix:///PATH; /dev/NAME is a serial port.
+
+    Raises:
+        TransportError: the URL is none of these, or what it names cannot be opened.
+    """
+    if url.startswith("/dev/"):
+        url = f"serial://{url}"
+    opener = _OPENERS.get(urlsplit(url).scheme)
+    if opener is None:
+        raise TransportError(
+            f"{url}: no such kind of transport",
+            "write serial:///dev/ttyACM0?baud=921600, tcp://HOST:PORT or unix:///PATH",
+        )
+    return await opener(url)

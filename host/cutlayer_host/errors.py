@@ -1,0 +1,103 @@
+"""What can go wrong on the host.
+
+CutlayerError (cutlayer_boards.errors)
+    HostError
+        TransportError          a byte pipe that cannot be named, opened, read or written
+        LinkError
+            LinkLost            the board stopped answering, reset its side or closed the pipe
+            WireVersionMismatch the board speaks another version of the wire
+        DeviceError             the board refused a message: the code, the message and the detail of its ERROR
+            DeviceTimeout       the link is alive, but the board did not answer in time
+            DeviceFault         the board's answer contradicts what was asked, or its CRC
+        BundleMismatch          the board runs another model than the bundle
+        TailError               a tail that cannot be loaded, or that does not fit the cut
+        NumberError             a loss or a gradient that is not finite
+        LabelError              a sample without a label, or with one that the tail does not know
+        StoreError              a run directory that cannot be read or written
+"""
+
+from __future__ import annotations
+
+from cutlayer_boards.errors import CutlayerError
+
+ERROR_NAMES = {
+    -1: "ARGUMENT",
+    -2: "MEMORY",
+    -3: "FRAME",
+    -4: "LENGTH",
+    -5: "KIND",
+    -6: "VALUE",
+    -7: "STATE",
+    -8: "STEP",
+    -9: "SAMPLE",
+    -10: "SENSOR",
+    -11: "OVERFLOW",
+    -12: "CLOSED",
+}
+"""Names of the board's codes: firmware/include/cutlayer/error.h."""
+
+
+class HostError(CutlayerError):
+    """Something went wrong on the host's side of the link."""
+
+
+class TransportError(HostError):
+    """A byte pipe cannot be named, opened, read or written."""
+
+
+class LinkError(HostError):
+    """There is no usable link to the board."""
+
+
+class LinkLost(LinkError):
+    """The board stopped answering, reset its side or closed the pipe."""
+
+
+class WireVersionMismatch(LinkError):
+    """The board speaks another version of the wire."""
+
+
+class DeviceError(HostError):
+    """The board refused a message.
+
+    Attributes:
+        code: a `cl_error` of firmware/include/cutlayer/error.h, 0 where the host found the fault itself.
+        about: the kind of the message at fault, 0 likewise.
+        detail: what the board adds, its meaning depends on the code.
+    """
+
+    def __init__(
+        self, message: str, hint: str | None = None, *, code: int = 0, about: int = 0, detail: int = 0
+    ) -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.about = about
+        self.detail = detail
+
+
+class DeviceTimeout(DeviceError):
+    """The link is alive, but the board did not answer in time."""
+
+
+class DeviceFault(DeviceError):
+    """The board's answer contradicts what was asked of it, or its own CRC."""
+
+
+class BundleMismatch(HostError):
+    """The board runs another model than the bundle's."""
+
+
+class TailError(HostError):
+    """A tail cannot be loaded, or does not fit the cut."""
+
+
+class NumberError(HostError):
+    """A loss or a gradient is not finite, so that the step cannot be used."""
+
+
+class LabelError(HostError):
+    """A sample has no label, or one that the tail does not know."""
+
+
+class StoreError(HostError):
+    """A run directory cannot be read or written."""
