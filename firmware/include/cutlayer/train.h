@@ -4,11 +4,22 @@
 //   forward   y = requantize(w_q, a), from the RAM copy of the weights;
 //   backward  dW_q[o,..,i] += sum over positions of g[o] * (a[i] - input_zero_point): int32, exact;
 //             g is zero where y sits at a clamped end of its range;
-//   update    dW = dW_q * gradient_scale * input_scale, then SGD with momentum or Adam on the master weights
-//             (Kingma and Ba 2015, with the bias correction folded into the learning rate), then per-channel
-//             requantization (TFLite 8-bit quantization specification).
-// No operation depends on the compiler or the machine: float32 and float64 add, multiply, divide and square
-// root in a fixed order, -ffp-contract=off, no libm beyond sqrtf. x86, Cortex-M and NumPy agree bit for bit.
+//   update    dW = dW_q * (gradient_scale * input_scale), db = db_q * gradient_scale;
+//             then on the master weights w (and likewise on the master bias)
+//             SGD    m1 = momentum * m1 + dW;  w = w - rate * m1
+//             Adam   m1 = beta1 * m1 + (1 - beta1) * dW
+//                    m2 = beta2 * m2 + (1 - beta2) * (dW * dW)
+//                    w = w - (rate_t * m1) / (sqrt(m2) + epsilon)
+//                    rate_t = (rate * sqrt(1 - beta2^t)) / (1 - beta1^t)
+//                    (Kingma and Ba 2015, end of section 2);
+//   requantize, per output channel (TFLite 8-bit quantization specification)
+//             scale = max(max|w| / 127, |b| / (input_scale * 2^30), 2^-40): the second term keeps
+//             the bias in int32, the third gives a channel of zeros a scale;
+//             w_q = w / scale, b_q = b / (input_scale * scale), rounded half away from zero;
+//             multiplier, shift as TFLM works them out for input_scale * scale / output_scale.
+// No operation depends on the compiler or the machine: float32 and float64 add, multiply, divide
+// and square root in a fixed order, -ffp-contract=off, no libm beyond sqrtf. x86, Cortex-M and
+// NumPy agree bit for bit.
 #ifndef CUTLAYER_TRAIN_H
 #define CUTLAYER_TRAIN_H
 
@@ -19,17 +30,25 @@ enum cl_layer_kind { CL_LAYER_CONV2D = 0, CL_LAYER_DEPTHWISE = 1, CL_LAYER_DENSE
 
 enum cl_optimizer { CL_OPTIMIZER_SGD = 0, CL_OPTIMIZER_ADAM = 1 };
 
+// The fused activation. It gives the clamped ends of the range for any output scale s and zero
+// point z:
+//   NONE   -128 to 127
+//   RELU   max(-128, z) to 127
+//   RELU6  max(-128, z) to min(127, z + round(6 / s)), float32, half away from zero
+// An output at an end that is the int8 range's own (not a ReLU's zero or six) counts as saturated.
+enum cl_activation { CL_ACTIVATION_NONE = 0, CL_ACTIVATION_RELU = 1, CL_ACTIVATION_RELU6 = 2 };
+
 // What the converter says of the trainable layer. It is always the last op of the head.
 struct cl_trainable {
     enum cl_layer_kind kind;
-    enum cl_optimizer optimizer_max;     // the optimizer that memory was planned for (ADAM allows SGD too)
+    enum cl_optimizer
+        optimizer_max; // the optimizer that memory was planned for (ADAM allows SGD too)
     const struct cl_conv_params *params; // as converted; weights in flash
     const float *weight_scale;           // [out], as converted
     float input_scale;
     uint32_t weight_count;
-    uint16_t channel_count;    // output channels; one bias each
-    uint8_t clamp_low;         // 1 when activation_min is a fused ReLU's zero, 0 when it is the range's end
-    uint8_t clamp_high;        // 1 when activation_max is a fused ReLU6's six, 0 when it is the range's end
+    uint16_t channel_count; // output channels; one bias each
+    enum cl_activation activation;
 };
 
 struct cl_train_config {
@@ -54,47 +73,62 @@ struct cl_train {
     float *moment1;       // as master; SGD: velocity
     float *moment2;       // as master; Adam only
     int32_t *accumulator; // as master: dW_q, then db_q
-    float beta1_power;    // Adam: momentum^step
+    float beta1_power;    // Adam: beta 1 ^ step
     float beta2_power;
-    uint32_t step; // updates applied so far
-    uint32_t samples_in_step;
-    uint32_t saturated; // outputs clamped by the range's end since the last update
+    uint32_t step;                // updates applied so far
+    uint32_t rows_in_step;        // gradient rows added since the last update
+    uint32_t samples_in_step;     // samples ended since the last update
+    uint32_t saturated_in_sample; // of the last forward
+    uint32_t saturated;           // over the samples ended since the last update
 };
 
 // Bytes that cl_train_init needs for `layer` with `optimizer`; aligned to 8. Never fails.
 uint32_t cl_train_bytes(const struct cl_trainable *layer, enum cl_optimizer optimizer);
 
-// Starts from the converted weights: master = weight_scale * w_q, bias likewise; step 0. `memory` is aligned to 8.
-// Until the first update the layer gives the converted head's bytes.
-// Returns the bytes used, or CL_ERROR_MEMORY, CL_ERROR_VALUE.
+// Starts from the converted weights: master = weight_scale * w_q, bias likewise; step 0. `memory`
+// is aligned to 8. Until the first update the layer gives the converted head's bytes. Returns the
+// bytes used, or CL_ERROR_MEMORY, CL_ERROR_VALUE.
 int32_t cl_train_init(struct cl_train *train, const struct cl_trainable *layer,
                       const struct cl_train_config *config, void *memory,
                       uint32_t memory_bytes) CL_CHECK_RESULT;
 
-// Forward of the trainable layer: `input` a, `output` y (both int8, in the arena). Counts saturated outputs.
-// Returns the saturated outputs of this sample.
+// Sets new hyperparameters; weights, moments and step stay.
+// Returns 0 or CL_ERROR_VALUE: another optimizer, or a value out of range (nothing changed).
+int32_t cl_train_configure(struct cl_train *train,
+                           const struct cl_train_config *config) CL_CHECK_RESULT;
+
+// Forward of the trainable layer: `input` a, `output` y (both int8, in the arena).
+// Returns the outputs of this sample that the int8 range's end clamped (not a ReLU).
 int32_t cl_train_forward(struct cl_train *train, const int8_t *input, int8_t *output,
                          int8_t *scratch) CL_CHECK_RESULT;
 
-// Adds one row of the gradient: g[channel_count] at output position `position` (row-major over height and
-// width). `g` is dL/dy / gradient_scale, int8, and already zero where masked.
-// Returns 0 or CL_ERROR_ARGUMENT.
+// Adds one row of the gradient: g[channel_count] at output position `position` (row-major over
+// height and width). `g` is dL/dy / gradient_scale, int8, and already zero where masked. Returns 0,
+// CL_ERROR_ARGUMENT, or CL_ERROR_OVERFLOW when one more row could overflow int32 (nothing added: a
+// step takes cl_train_rows_max() rows).
 int32_t cl_train_accumulate(struct cl_train *train, const int8_t *input, uint32_t position,
                             const int8_t *g) CL_CHECK_RESULT;
 
-// Ends one sample. Returns the samples in this step, or CL_ERROR_OVERFLOW when one more could overflow int32.
+// Rows of the gradient that one step takes before int32 could overflow: 66,311 or more. Samples a
+// step takes: this / (output height * width). Never fails.
+uint32_t cl_train_rows_max(const struct cl_trainable *layer);
+
+// Ends one sample of the step. Returns the samples in this step.
 int32_t cl_train_end_sample(struct cl_train *train) CL_CHECK_RESULT;
 
 // Drops what has been accumulated since the last update.
 void cl_train_clear(struct cl_train *train);
 
-// Updates the weights from the accumulated gradient and requantizes; clears the accumulator; step += 1.
-// `gradient_scale`: real dL/dy = gradient_scale * g. Scale and rate must be finite and positive.
-// Returns 0 or CL_ERROR_VALUE (nothing changed).
-int32_t cl_train_apply(struct cl_train *train, float gradient_scale, float learning_rate) CL_CHECK_RESULT;
+// Updates the weights from the accumulated gradient and requantizes; clears the accumulator; step
+// += 1. `gradient_scale`: real dL/dy = gradient_scale * g. Scale and rate must be finite and
+// positive. Returns 0, or CL_ERROR_VALUE when one of them is not or a weight would not stay finite
+// (nothing changed).
+int32_t cl_train_apply(struct cl_train *train, float gradient_scale,
+                       float learning_rate) CL_CHECK_RESULT;
 
-// Sets a new output scale and zero point (the host widens the range when too many outputs saturate), and
-// works out the multipliers anew. Returns 0 or CL_ERROR_VALUE (nothing changed).
-int32_t cl_train_rescale(struct cl_train *train, float output_scale, int8_t output_zero_point) CL_CHECK_RESULT;
+// Sets a new output scale and zero point (the host widens the range when too many outputs
+// saturate), and works out the multipliers anew. Returns 0 or CL_ERROR_VALUE (nothing changed).
+int32_t cl_train_rescale(struct cl_train *train, float output_scale,
+                         int8_t output_zero_point) CL_CHECK_RESULT;
 
 #endif

@@ -1,8 +1,8 @@
 // Requantization: an int32 accumulator times a real multiplier, back to int8.
 //
-// Source: gemmlowp's fixed point (SaturatingRoundingDoublingHighMul, then RoundingDivideByPOT), as TFLite's
-// MultiplyByQuantizedMultiplier with double rounding. Real multiplier = multiplier * 2^(shift - 31), and
-// 2^30 <= multiplier < 2^31, or 0.
+// Source: gemmlowp's fixed point (SaturatingRoundingDoublingHighMul, then RoundingDivideByPOT), as
+// TFLite's MultiplyByQuantizedMultiplier with double rounding. Real multiplier = multiplier *
+// 2^(shift - 31), and 2^30 <= multiplier < 2^31, or 0.
 #ifndef CUTLAYER_REQUANTIZE_H
 #define CUTLAYER_REQUANTIZE_H
 
@@ -15,7 +15,8 @@ static inline int32_t cl_multiply(int32_t x, int32_t multiplier, int8_t shift)
     const int left = shift > 0 ? shift : 0;
     const int right = shift > 0 ? 0 : -shift;
     const int32_t shifted = (int32_t)((uint32_t)x << left);
-    // gemmlowp's nudge and truncating division together are one floor of (product + half), for either sign.
+    // gemmlowp's nudge and truncating division together are one floor of (product + half), for
+    // either sign.
     const int64_t product = (int64_t)shifted * multiplier;
     const int32_t high = (int32_t)((product + ((int64_t)1 << 30)) >> 31);
     const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1u);
