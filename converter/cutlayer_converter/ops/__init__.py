@@ -1,0 +1,1 @@
+"""One file an op, named like its kernel's C file: what the firmware supports, and the parameters."""
