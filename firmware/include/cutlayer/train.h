@@ -41,11 +41,11 @@ enum cl_activation { CL_ACTIVATION_NONE = 0, CL_ACTIVATION_RELU = 1, CL_ACTIVATI
 // What the converter says of the trainable layer. It is always the last op of the head.
 struct cl_trainable {
     enum cl_layer_kind kind;
-    enum cl_optimizer
-        optimizer_max; // the optimizer that memory was planned for (ADAM allows SGD too)
+    enum cl_optimizer optimizer_max;     // memory was planned for it; ADAM allows SGD too
     const struct cl_conv_params *params; // as converted; weights in flash
     const float *weight_scale;           // [out], as converted
     float input_scale;
+    float output_scale; // as converted
     uint32_t weight_count;
     uint16_t channel_count; // output channels; one bias each
     enum cl_activation activation;
@@ -109,7 +109,7 @@ int32_t cl_train_forward(struct cl_train *train, const int8_t *input, int8_t *ou
 int32_t cl_train_accumulate(struct cl_train *train, const int8_t *input, uint32_t position,
                             const int8_t *g) CL_CHECK_RESULT;
 
-// Rows of the gradient that one step takes before int32 could overflow: 66,311 or more. Samples a
+// Rows of the gradient that one step takes before int32 could overflow: 65,793 or more. Samples a
 // step takes: this / (output height * width). Never fails.
 uint32_t cl_train_rows_max(const struct cl_trainable *layer);
 
