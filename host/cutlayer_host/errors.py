@@ -9,6 +9,7 @@ CutlayerError (cutlayer_boards.errors)
         DeviceError             the board refused a message: the code, the message and the detail of its ERROR
             DeviceTimeout       the link is alive, but the board did not answer in time
             DeviceFault         the board's answer contradicts what was asked, or its CRC
+            ProtocolError       the board sent bytes that no message may have (SPEC.md, section 3)
         BundleMismatch          the board runs another model than the bundle
         TailError               a tail that cannot be loaded, or that does not fit the cut
         NumberError             a loss or a gradient that is not finite
@@ -81,6 +82,10 @@ class DeviceTimeout(DeviceError):
 
 class DeviceFault(DeviceError):
     """The board's answer contradicts what was asked of it, or its own CRC."""
+
+
+class ProtocolError(DeviceError):
+    """A message breaks SPEC.md, section 3: `code` and `about` are what ERROR tells the sender."""
 
 
 class BundleMismatch(HostError):

@@ -1,0 +1,64 @@
+"""The numbers of the wire: kinds of messages and codes of errors (SPEC.md, section 3)."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Kind(enum.IntEnum):
+    """The first byte of a message."""
+
+    HELLO = 0x01
+    CONFIGURE = 0x02
+    SAMPLE = 0x03
+    GRADIENT = 0x04
+    APPLY = 0x05
+    CLEAR = 0x06
+    RESCALE = 0x07
+    READ = 0x08
+    STATS = 0x09
+    PIECE = 0x10
+    ERROR = 0x7F
+    WELCOME = 0x81
+    CONFIGURED = 0x82
+    ACTIVATION = 0x83
+    APPLIED = 0x85
+    CLEARED = 0x86
+    RESCALED = 0x87
+    DATA_READ = 0x88
+    STATS_ARE = 0x89
+
+
+class ErrorCode(enum.IntEnum):
+    """`enum cl_error` of cutlayer/error.h. Codes below PORT belong to a port or a sensor."""
+
+    OK = 0
+    ARGUMENT = -1
+    MEMORY = -2
+    FRAME = -3
+    LENGTH = -4
+    KIND = -5
+    VALUE = -6
+    STATE = -7
+    STEP = -8
+    SAMPLE = -9
+    SENSOR = -10
+    OVERFLOW = -11
+    CLOSED = -12
+    PORT = -128
+
+
+def kind_name(kind: int) -> str:
+    """HELLO for 1, 0x33 for a number that is no kind."""
+    try:
+        return Kind(kind).name
+    except ValueError:
+        return f"0x{kind:02X}"
+
+
+def error_name(code: int) -> str:
+    """VALUE for -6, -200 for a code of a port."""
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return str(code)
