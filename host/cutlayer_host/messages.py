@@ -1,7 +1,8 @@
 """Messages of the session: one frozen dataclass a kind, to and from bytes (SPEC.md, section 3.1).
 
-Fields stand in the order of the wire. Encoding and decoding check everything that needs no state: kind, length,
-ranges, finite floats. What they refuse, they name in a ProtocolError, with the code and the kind for an ERROR.
+Fields stand in the order of the wire. Making and decoding a message check everything that needs no state:
+kind, length, ranges, finite floats. What is refused is named in a ProtocolError, with the code and the kind that
+an ERROR message wants.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import enum
 import math
 import struct
 from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from cutlayer_host.codes import ErrorCode, Kind, kind_name
 from cutlayer_host.errors import ProtocolError
@@ -60,9 +60,8 @@ class Flag(enum.IntFlag):
     CONFIGURED = 4
 
 
-@cache
-def _names(message: type[Message]) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(message))  # type: ignore[arg-type]
+def _names(message: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(message))
 
 
 class Message:
@@ -74,7 +73,6 @@ class Message:
 
     def encode(self) -> bytes:
         """To bytes. Raises ProtocolError(VALUE) for a field outside its range."""
-        self.check()
         try:
             return self.LAYOUT.pack(self.KIND, *self._pack())
         except (struct.error, OverflowError) as error:
@@ -85,18 +83,13 @@ class Message:
         """From bytes. Raises ProtocolError(LENGTH or VALUE)."""
         if len(payload) != cls.LAYOUT.size:
             raise _length(cls.KIND, len(payload), f"exactly {cls.LAYOUT.size}")
-        message = cls._unpack(cls.LAYOUT.unpack(payload)[1:])
-        message.check()
-        return message
+        return cls._unpack(cls.LAYOUT.unpack(payload)[1:])
 
-    def check(self) -> None:
-        """Raises ProtocolError(VALUE) for a field outside its range."""
-
-    def _pack(self) -> Iterable[object]:
+    def _pack(self) -> Iterable[Any]:
         return [getattr(self, name) for name in _names(type(self))]
 
     @classmethod
-    def _unpack(cls, values: tuple[object, ...]) -> Self:
+    def _unpack(cls, values: tuple[Any, ...]) -> Self:
         return cls(**dict(zip(_names(cls), values, strict=True)))
 
     def _require(self, name: str, allowed: str, holds: bool) -> None:
@@ -125,7 +118,6 @@ class _WithTail(Message):
     data: bytes
 
     def encode(self) -> bytes:
-        self.check()
         try:
             return self.LAYOUT.pack(self.KIND, *self._pack()) + self.data
         except (struct.error, OverflowError) as error:
@@ -135,11 +127,9 @@ class _WithTail(Message):
     def decode(cls, payload: bytes) -> Self:
         if len(payload) < cls.LAYOUT.size:
             raise _length(cls.KIND, len(payload), f"{cls.LAYOUT.size} or more")
-        message = cls._unpack((*cls.LAYOUT.unpack_from(payload)[1:], payload[cls.LAYOUT.size :]))
-        message.check()
-        return message
+        return cls._unpack((*cls.LAYOUT.unpack_from(payload)[1:], payload[cls.LAYOUT.size :]))
 
-    def _pack(self) -> Iterable[object]:
+    def _pack(self) -> Iterable[Any]:
         return [getattr(self, name) for name in _names(type(self))[:-1]]
 
 
@@ -176,7 +166,7 @@ class Welcome(Message):
     KIND: ClassVar = Kind.WELCOME
     LAYOUT: ClassVar = struct.Struct("<BB3BBBB32s16sIIIIIfb3xIIH2x")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require("model_id", "32 bytes", len(self.model_id) == 32)
         self._require(
             "board",
@@ -187,17 +177,19 @@ class Welcome(Message):
         self._require_positive("output_scale")
         self._require("cut_count", "1 or more", self.cut_count >= 1)
 
-    def _pack(self) -> Iterable[object]:
-        version, firmware, *middle = Message._pack(self)
-        board = _names(type(self)).index("board") - 2
-        middle[board] = self.board.encode("ascii")
-        return [version, *self.firmware_version, *middle]
+    def _pack(self) -> Iterable[Any]:
+        values = {name: getattr(self, name) for name in _names(type(self))}
+        values["board"] = self.board.encode("ascii")
+        return [
+            values.pop("wire_version"),
+            *values.pop("firmware_version"),
+            *values.values(),
+        ]
 
     @classmethod
-    def _unpack(cls, values: tuple[object, ...]) -> Self:
+    def _unpack(cls, values: tuple[Any, ...]) -> Self:
         version, major, minor, patch, flags, optimizers, codecs, model_id, board, *rest = values
-        assert isinstance(board, bytes)
-        # Latin-1 takes any byte: check() refuses what is not ASCII, and names it.
+        # Latin-1 takes any byte: __post_init__ refuses what is not ASCII, and names it.
         name = board.rstrip(b"\0").decode("latin-1")
         head = (version, (major, minor, patch), flags, optimizers, codecs, model_id, name)
         # No super(): a slotted dataclass is another class than the one written here.
@@ -219,7 +211,7 @@ class Configure(Message):
     KIND: ClassVar = Kind.CONFIGURE
     LAYOUT: ClassVar = struct.Struct("<BBHBBBxfff4x")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require("restart", "0 or 1", self.restart in (0, 1))
         self._require(
             "activation_codec", f"one of {ACTIVATION_CODECS}", self.activation_codec in ACTIVATION_CODECS
@@ -251,7 +243,7 @@ class Sample(Message):
     KIND: ClassVar = Kind.SAMPLE
     LAYOUT: ClassVar = struct.Struct("<BB2xII")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require("mode", "0 (infer) or 1 (train)", self.mode in tuple(Mode))
 
 
@@ -272,7 +264,7 @@ class Activation(Message):
     KIND: ClassVar = Kind.ACTIVATION
     LAYOUT: ClassVar = struct.Struct("<BBhIIfbbbxII")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require("codec", f"one of {ACTIVATION_CODECS}", self.codec in ACTIVATION_CODECS)
         self._require("label", "-1 or more", self.label >= NO_LABEL)
         self._require("count", "1 or more", self.count >= 1)
@@ -291,7 +283,7 @@ class Piece(_WithTail):
     KIND: ClassVar = Kind.PIECE
     LAYOUT: ClassVar = struct.Struct("<BxHI")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require("count", "1 or more", self.count >= 1)
 
 
@@ -306,7 +298,7 @@ class Gradient(Message):
     KIND: ClassVar = Kind.GRADIENT
     LAYOUT: ClassVar = struct.Struct("<BB2xIIf")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require("codec", f"one of {GRADIENT_CODECS}", self.codec in GRADIENT_CODECS)
         self._require("count", "1 or more", self.count >= 1)
         self._require_positive("scale")
@@ -322,7 +314,7 @@ class Apply(Message):
     KIND: ClassVar = Kind.APPLY
     LAYOUT: ClassVar = struct.Struct("<BxHIf")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require("samples", "1 or more", self.samples >= 1)
         self._require_positive("learning_rate")
 
@@ -364,7 +356,7 @@ class Rescale(Message):
     KIND: ClassVar = Kind.RESCALE
     LAYOUT: ClassVar = struct.Struct("<Bb2xf4x")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require_positive("scale")
 
 
@@ -378,7 +370,7 @@ class Rescaled(Message):
     KIND: ClassVar = Kind.RESCALED
     LAYOUT: ClassVar = struct.Struct("<Bb2xfI")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require_positive("scale")
 
 
@@ -392,7 +384,7 @@ class Read(Message):
     KIND: ClassVar = Kind.READ
     LAYOUT: ClassVar = struct.Struct("<BBHI4x")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require("section", "0 to 5", self.section in tuple(Section))
         self._require("count", "1 or more", self.count >= 1)
 
@@ -409,7 +401,7 @@ class DataRead(_WithTail):
     KIND: ClassVar = Kind.DATA_READ
     LAYOUT: ClassVar = struct.Struct("<BBHII")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         if len(self.data) != self.count:
             raise _length(self.KIND, self.LAYOUT.size + len(self.data), f"{self.count} after its header")
         self._require("section", "0 to 5", self.section in tuple(Section))
@@ -463,7 +455,7 @@ class StatsAre(_WithTail):
         """The counters that this host knows; a newer board may have sent more."""
         return dict(zip(COUNTERS, struct.unpack(f"<{self.n}I", self.data), strict=False))
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         if len(self.data) != 4 * self.n:
             raise _length(self.KIND, self.LAYOUT.size + len(self.data), f"{4 * self.n} after its header")
 
@@ -478,7 +470,7 @@ class Error(Message):
     KIND: ClassVar = Kind.ERROR
     LAYOUT: ClassVar = struct.Struct("<BBhI")
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         self._require("code", "negative", self.code < 0)
 
 

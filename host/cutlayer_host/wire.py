@@ -19,7 +19,8 @@ _CRC = struct.Struct("<I")
 
 def encode_frame(body: bytes) -> bytes:
     """The frame of a body, with the zero byte."""
-    return cobs.encode(body + _CRC.pack(zlib.crc32(body))) + b"\0"
+    encoded: bytes = cobs.encode(body + _CRC.pack(zlib.crc32(body)))
+    return encoded + b"\0"
 
 
 def frame_bytes_max(payload_bytes: int) -> int:

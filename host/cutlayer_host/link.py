@@ -1,0 +1,393 @@
+"""The link: reliable messages over a byte pipe that loses and mangles (SPEC.md, section 2). No I/O, no clock.
+
+The caller owns the pipe and the clock, and turns one crank:
+
+    link.connect(now_ms)                        the host's end, once a connection
+    events = link.receive(data, now_ms)         what came; b"" when only time has passed
+    link.send(payload)                          a message for the other side
+    pipe.write(link.transmit(now_ms))           after any of the above
+    link.next_timeout_ms(now_ms)                turn the crank again after this at the latest
+
+Times are milliseconds of any monotonic clock.
+"""
+
+from __future__ import annotations
+
+import enum
+import random
+import struct
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cutlayer_host.errors import LinkLost
+from cutlayer_host.window import MAX_WINDOW_FRAMES, ReceiveWindow, SendWindow
+from cutlayer_host.wire import (
+    HEADER_BYTES,
+    MAX_PAYLOAD_BYTES,
+    MIN_PAYLOAD_BYTES,
+    WIRE_VERSION,
+    FrameDecoder,
+    encode_frame,
+    frame_bytes_max,
+)
+
+SYN_INTERVAL_MS = 500.0
+PROBE_INTERVAL_MS = 1000.0
+DEAD_MS = 10_000.0
+
+_HEADER = struct.Struct("<BxHHHHH")
+_PARAMETERS = struct.Struct("<BxHHH")
+_RESETS_MAX = 8
+
+
+class Role(enum.Enum):
+    """Which end of the link: the host connects, the board answers."""
+
+    HOST = "host"
+    BOARD = "board"
+
+
+class FrameKind(enum.IntEnum):
+    """The first byte of a body."""
+
+    SYN = 1
+    SYN_ACK = 2
+    DATA = 3
+    ACK = 4
+    RESET = 5
+    PING = 6
+
+
+# The least payload of each kind; those of 0 take none.
+_PAYLOAD_BYTES: dict[int, int] = {
+    FrameKind.SYN: _PARAMETERS.size,
+    FrameKind.SYN_ACK: _PARAMETERS.size,
+    FrameKind.DATA: 1,
+    FrameKind.ACK: 0,
+    FrameKind.RESET: 0,
+    FrameKind.PING: 0,
+}
+
+
+class LinkState(enum.Enum):
+    """A board that waits for SYN is CLOSED."""
+
+    CLOSED = "closed"
+    CONNECTING = "connecting"
+    OPEN = "open"
+
+
+class LostReason(enum.Enum):
+    """Why a connection ended."""
+
+    RESET = "the other side has no such connection: it was reset, or another host has taken it"
+    SILENT = "the other side has fallen silent"
+    REPLACED = "the host has connected anew"
+    VERSION = "the other side speaks another version of the wire"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What an end of the link can take. Raises ValueError outside the limits of SPEC.md, section 2."""
+
+    max_payload: int = MAX_PAYLOAD_BYTES
+    window_bytes: int = 0xFFFF
+    window_frames: int = MAX_WINDOW_FRAMES
+
+    def __post_init__(self) -> None:
+        if not MIN_PAYLOAD_BYTES <= self.max_payload <= MAX_PAYLOAD_BYTES:
+            raise ValueError(
+                f"max_payload is {self.max_payload}, must be {MIN_PAYLOAD_BYTES} to {MAX_PAYLOAD_BYTES}"
+            )
+        least = frame_bytes_max(self.max_payload)
+        if not least <= self.window_bytes <= 0xFFFF:
+            raise ValueError(f"window_bytes is {self.window_bytes}, must be {least} (a frame) to 65535")
+        if not 1 <= self.window_frames <= MAX_WINDOW_FRAMES:
+            raise ValueError(f"window_frames is {self.window_frames}, must be 1 to {MAX_WINDOW_FRAMES}")
+
+    def encode(self) -> bytes:
+        """The payload of SYN and SYN_ACK."""
+        return _PARAMETERS.pack(WIRE_VERSION, self.max_payload, self.window_bytes, self.window_frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection has come to be. `peer` is what the other side takes."""
+
+    peer: Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message: in order, once."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection is gone, and with it what was not acknowledged.
+
+    `wire_version` is the other side's when the reason is VERSION.
+    """
+
+    reason: LostReason
+    wire_version: int = WIRE_VERSION
+
+
+LinkEvent: TypeAlias = Connected | Received | Lost
+
+
+class Link:
+    """One end of the link.
+
+    Attributes:
+        busy: while true, the other side is given no credit.
+        expecting: while true, a silent other side is probed, and missed after `dead_ms`.
+        state, peer, connection: read only.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        parameters: Parameters | None = None,
+        *,
+        dead_ms: float = DEAD_MS,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.role = role
+        self.parameters = parameters or Parameters()
+        self.dead_ms = dead_ms
+        self.state = LinkState.CLOSED
+        self.peer: Parameters | None = None
+        self.connection = 0
+        self.expecting = False
+        self.decoder = FrameDecoder(self.parameters.max_payload)
+        self.frames_sent = 0
+        self.bytes_sent = 0
+        self._rng = rng or random.Random()
+        self._busy = False
+        self._drop_connection(0.0)
+
+    def connect(self, now_ms: float) -> None:
+        """Starts a new connection, host's end only; drops the present one without an event."""
+        if self.role is not Role.HOST:
+            raise ValueError("a board waits for SYN, it does not connect")
+        self._drop_connection(now_ms)
+        before = self.connection
+        while self.connection in (0, before):
+            self.connection = self._rng.randrange(1, 1 << 16)
+        self.state = LinkState.CONNECTING
+        self._break_due = True
+
+    def send(self, payload: bytes) -> None:
+        """Queues one message of 1 to `peer.max_payload` bytes. Raises LinkLost when not connected."""
+        if self._sending is None or self.peer is None:
+            raise LinkLost("the link is not open", "connect first")
+        if not 1 <= len(payload) <= self.peer.max_payload:
+            raise ValueError(f"a message has {len(payload)} bytes, must have 1 to {self.peer.max_payload}")
+        self._sending.queue.append(payload)
+
+    @property
+    def busy(self) -> bool:
+        """Whether this end takes no more for now."""
+        return self._busy
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._ack_owed = self._ack_owed or (self._busy and not busy and self.state is LinkState.OPEN)
+        self._busy = busy
+
+    @property
+    def idle(self) -> bool:
+        """Everything sent has been acknowledged."""
+        return self._sending is None or self._sending.idle
+
+    @property
+    def sent_again(self) -> int:
+        """DATA frames sent more than once, in this connection."""
+        return self._sending.sent_again if self._sending else 0
+
+    def receive(self, data: bytes, now_ms: float) -> list[LinkEvent]:
+        """Takes bytes as they come, b"" when only time has passed. Never raises for anything in `data`."""
+        events: list[LinkEvent] = []
+        for body in self.decoder.receive(data):
+            self._take(body, now_ms, events)
+        if self._waiting():
+            if self._waiting_since_ms is None:
+                self._waiting_since_ms = now_ms
+            if now_ms - max(self._waiting_since_ms, self._heard_ms) >= self.dead_ms:
+                self._lose(Lost(LostReason.SILENT), events, now_ms)
+        else:
+            self._waiting_since_ms = None
+        return events
+
+    def transmit(self, now_ms: float, max_bytes: int | None = None) -> bytes:
+        """What to write to the pipe now. Stops after the frame that reaches `max_bytes`; call again for the rest."""
+        frames: list[bytes] = []
+        if self.state is LinkState.CONNECTING and now_ms >= self._syn_due_ms:
+            if self._break_due:
+                frames.append(b"\0")
+                self._break_due = False
+            self._syn_due_ms = now_ms + SYN_INTERVAL_MS
+            frames.append(self._parameters_frame(FrameKind.SYN, self.connection))
+        while self._resets:
+            frames.append(encode_frame(_HEADER.pack(FrameKind.RESET, self._resets.pop(), 0, 0, 0, 0)))
+        if self._syn_ack_for:
+            frames.append(self._parameters_frame(FrameKind.SYN_ACK, self._syn_ack_for))
+            self._syn_ack_for = 0
+        if self._sending is not None:
+            self._transmit_open(self._sending, now_ms, max_bytes, frames)
+        self.frames_sent += len(frames)
+        data = b"".join(frames)
+        self.bytes_sent += len(data)
+        return data
+
+    def next_timeout_ms(self, now_ms: float) -> float | None:
+        """The ms after which to call `receive` and `transmit` at the latest; None: only when there is news."""
+        if self._resets or self._syn_ack_for or self._ack_owed:
+            return 0.0
+        due: list[float] = []
+        if self.state is LinkState.CONNECTING:
+            due.append(self._syn_due_ms)
+        if self._sending is not None:
+            window_timeout_ms = self._sending.next_timeout_ms(now_ms)
+            if window_timeout_ms is not None:
+                due.append(now_ms + window_timeout_ms)
+            if (probe_ms := self._probe_due_ms(self._sending)) is not None:
+                due.append(probe_ms)
+        if self._waiting():
+            since_ms = now_ms if self._waiting_since_ms is None else self._waiting_since_ms
+            due.append(max(since_ms, self._heard_ms) + self.dead_ms)
+        return max(min(due) - now_ms, 0.0) if due else None
+
+    def _drop_connection(self, now_ms: float) -> None:
+        self.state = LinkState.CLOSED
+        self.peer = None
+        self._sending: SendWindow | None = None
+        self._receiving = ReceiveWindow(self.parameters.window_bytes, self.parameters.window_frames)
+        self._ack_owed = False
+        self._syn_due_ms = now_ms
+        self._syn_ack_for = 0
+        self._break_due = False
+        self._resets: set[int] = set()
+        self._heard_ms = now_ms
+        self._pinged_ms = now_ms
+        self._waiting_since_ms: float | None = None
+
+    def _open(self, peer: Parameters, credit: int, events: list[LinkEvent], now_ms: float) -> None:
+        self.state = LinkState.OPEN
+        self.peer = peer
+        self._sending = SendWindow(credit, peer.window_frames, now_ms)
+        self._heard_ms = now_ms
+        self._pinged_ms = now_ms
+        events.append(Connected(peer))
+
+    def _lose(self, lost: Lost, events: list[LinkEvent], now_ms: float) -> None:
+        self._drop_connection(now_ms)
+        events.append(lost)
+
+    def _waiting(self) -> bool:
+        if self.state is LinkState.OPEN:
+            return self.expecting or not self.idle
+        return self.state is LinkState.CONNECTING
+
+    def _probe_due_ms(self, sending: SendWindow) -> float | None:
+        """When to send PING, if nothing changes until then."""
+        since_ms = max(self._pinged_ms, self._heard_ms)
+        if sending.stuck:
+            return since_ms + sending.timer.rto_ms
+        if self.expecting and sending.idle:
+            return since_ms + PROBE_INTERVAL_MS
+        return None
+
+    def _take(self, body: bytes, now_ms: float, events: list[LinkEvent]) -> None:
+        """One body through the table of SPEC.md, section 2."""
+        kind, connection, seq, ack, sack, credit = _HEADER.unpack_from(body)
+        payload = body[HEADER_BYTES:]
+        least = _PAYLOAD_BYTES.get(kind, -1)
+        if not connection or not least <= len(payload) or (payload and least <= 0):
+            self._malformed()
+        elif kind == FrameKind.SYN:
+            self._take_syn(connection, credit, payload, events, now_ms)
+        elif connection != self.connection or self.state is LinkState.CLOSED:
+            if kind != FrameKind.RESET and len(self._resets) < _RESETS_MAX:
+                self._resets.add(connection)
+        elif self.state is LinkState.CONNECTING:
+            if kind == FrameKind.SYN_ACK:
+                self._take_syn_ack(credit, payload, events, now_ms)
+        elif kind == FrameKind.RESET:
+            self._lose(Lost(LostReason.RESET), events, now_ms)
+        elif kind != FrameKind.SYN_ACK and self._sending is not None:
+            self._heard_ms = now_ms
+            self._sending.acknowledge(ack, sack, credit, now_ms)
+            if kind == FrameKind.DATA:
+                self._ack_owed = True
+                events.extend(map(Received, self._receiving.take(seq, payload)))
+            elif kind == FrameKind.PING:
+                self._ack_owed = True
+
+    def _take_syn(
+        self, connection: int, credit: int, payload: bytes, events: list[LinkEvent], now_ms: float
+    ) -> None:
+        if self.role is Role.HOST:
+            return
+        if payload[0] != WIRE_VERSION:
+            self._syn_ack_for = connection
+        elif self.state is LinkState.OPEN and connection == self.connection:
+            self._heard_ms = now_ms
+            self._syn_ack_for = connection
+        elif (peer := self._peer(payload)) is not None:
+            if self.state is LinkState.OPEN:
+                self._lose(Lost(LostReason.REPLACED), events, now_ms)
+            self.connection = connection
+            self._open(peer, credit, events, now_ms)
+            self._syn_ack_for = connection
+
+    def _take_syn_ack(self, credit: int, payload: bytes, events: list[LinkEvent], now_ms: float) -> None:
+        if payload[0] != WIRE_VERSION:
+            self._lose(Lost(LostReason.VERSION, payload[0]), events, now_ms)
+        elif (peer := self._peer(payload)) is not None:
+            self._open(peer, credit, events, now_ms)
+
+    def _peer(self, payload: bytes) -> Parameters | None:
+        _, max_payload, window_bytes, window_frames = _PARAMETERS.unpack_from(payload)
+        try:
+            return Parameters(max_payload, window_bytes, window_frames)
+        except ValueError:
+            self._malformed()
+            return None
+
+    def _malformed(self) -> None:
+        self.decoder.counters.frames -= 1
+        self.decoder.counters.malformed += 1
+
+    def _transmit_open(
+        self, sending: SendWindow, now_ms: float, max_bytes: int | None, frames: list[bytes]
+    ) -> None:
+        receiving = self._receiving
+        fields = (receiving.expected, receiving.sack, 0 if self._busy else receiving.credit)
+        budget = -1 if max_bytes is None else max(max_bytes - sum(map(len, frames)), 0)
+        while budget and (flight := sending.next_frame(now_ms)) is not None:
+            header = _HEADER.pack(FrameKind.DATA, self.connection, flight.seq, *fields)
+            frame = encode_frame(header + flight.payload)
+            frames.append(frame)
+            self._ack_owed = False
+            if max_bytes is not None:
+                budget = max(budget - len(frame), 0)
+        probe_ms = self._probe_due_ms(sending)
+        if probe_ms is not None and now_ms >= probe_ms:
+            self._pinged_ms = now_ms
+            self._ack_owed = False
+            frames.append(
+                encode_frame(_HEADER.pack(FrameKind.PING, self.connection, sending.next_seq, *fields))
+            )
+        elif self._ack_owed:
+            self._ack_owed = False
+            frames.append(
+                encode_frame(_HEADER.pack(FrameKind.ACK, self.connection, sending.next_seq, *fields))
+            )
+
+    def _parameters_frame(self, kind: FrameKind, connection: int) -> bytes:
+        header = _HEADER.pack(kind, connection, 0, 0, 0, self.parameters.window_bytes)
+        return encode_frame(header + self.parameters.encode())
