@@ -1,0 +1,73 @@
+// What the train*.c files share: requantization of one channel, and the layout of the weights.
+#ifndef CUTLAYER_TRAIN_STATE_H
+#define CUTLAYER_TRAIN_STATE_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "cutlayer/train.h"
+
+// The int8 image of one output channel.
+struct cl_channel {
+    float weight_scale;
+    float bias_scale; // input_scale * weight_scale
+    int32_t multiplier;
+    int8_t shift;
+};
+
+// Works out the channel's scales from its largest |weight| and its |bias|. Returns CL_ERROR_VALUE
+// when they are not finite, or give a multiplier that no shift expresses.
+int32_t cl_channel_scale(const struct cl_train *train, float weight_max, float bias,
+                         struct cl_channel *channel) CL_CHECK_RESULT;
+
+// Multiplier and shift of a channel whose weight scale is given, for `output_scale`. Returns as
+// above.
+int32_t cl_channel_multiplier(const struct cl_train *train, float output_scale,
+                              struct cl_channel *channel) CL_CHECK_RESULT;
+
+// x / scale, rounded half away from zero. |x / scale| < 2^31.
+int32_t cl_quantize(float x, float scale);
+
+// TFLM's QuantizeMultiplier: real = multiplier * 2^(shift - 31). Below 2^-32 both are 0. Returns
+// CL_ERROR_VALUE when `real` is not finite, negative, or 2^30 and more.
+int32_t cl_quantize_multiplier(double real, int32_t *multiplier, int8_t *shift) CL_CHECK_RESULT;
+
+// The clamped ends of the output, and whether an output there is saturated: clamped by the int8
+// range's end and not by a ReLU.
+struct cl_range {
+    int8_t low;
+    int8_t high;
+    bool low_saturates;
+    bool high_saturates;
+};
+
+struct cl_range cl_activation_range(enum cl_activation activation, float output_scale,
+                                    int8_t output_zero_point);
+
+// By the bits, so that no compiler flag changes it.
+static inline bool cl_is_finite(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7F800000u) != 0x7F800000u;
+}
+
+// Where channel o's weights lie: weights[first + k * stride], k < count.
+struct cl_channel_span {
+    uint32_t first;
+    uint32_t stride;
+    uint32_t count;
+};
+
+static inline struct cl_channel_span cl_channel_span(const struct cl_trainable *layer, uint16_t o)
+{
+    const uint32_t count = layer->weight_count / layer->channel_count;
+    struct cl_channel_span span = {o * count, 1, count}; // [out][height][width][in]
+    if (layer->kind == CL_LAYER_DEPTHWISE) {             // [height][width][out]
+        span.first = o;
+        span.stride = layer->channel_count;
+    }
+    return span;
+}
+
+#endif
