@@ -21,22 +21,6 @@ from __future__ import annotations
 
 from cutlayer_boards.errors import CutlayerError
 
-ERROR_NAMES = {
-    -1: "ARGUMENT",
-    -2: "MEMORY",
-    -3: "FRAME",
-    -4: "LENGTH",
-    -5: "KIND",
-    -6: "VALUE",
-    -7: "STATE",
-    -8: "STEP",
-    -9: "SAMPLE",
-    -10: "SENSOR",
-    -11: "OVERFLOW",
-    -12: "CLOSED",
-}
-"""Names of the board's codes: firmware/include/cutlayer/error.h."""
-
 
 class HostError(CutlayerError):
     """Something went wrong on the host's side of the link."""

@@ -1,0 +1,1 @@
+"""The host's subcommands: train, serve, devices, run, bench."""

@@ -1,0 +1,362 @@
+"""Training across the cut: sample, tail, gradient, and both sides update at the end of each mini-batch.
+
+A step is one mini-batch. The board accumulates the gradient of its layer, the tail that of its weights; APPLY
+ends the step. The tail is committed only once the board says APPLIED, so a step happens on both sides or on
+neither, also when the link is lost: after it is back, the board's last step says which.
+
+The order of everything is given by the visits; with the same seed, a run repeats bit for bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cutlayer_host.errors import DeviceFault, LabelError, LinkLost, NumberError, TailError
+from cutlayer_host.gradient import GradientQuantizer
+from cutlayer_host.messages import NO_LABEL
+from cutlayer_host.optimizer import OptimizerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
+    import numpy.typing as npt
+
+    from cutlayer_host.device import Device
+    from cutlayer_host.messages import Applied
+    from cutlayer_host.session import SmashedData
+    from cutlayer_host.tail import Tail, TailStep
+    from cutlayer_host.worker import TailWorker
+
+
+RECONNECTIONS = 5
+"""How often a lost link is opened again before training gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One sample to take: the board's recording and, unless the board knows it, the label."""
+
+    recording: int
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How to train.
+
+    Attributes:
+        batch_size: samples a step.
+        learning_rate: of the tail, and of the board's layer unless `board_learning_rate` says otherwise; a
+            function takes the step's number, from 1.
+        update_head: False leaves the board's layer as it is: only the tail learns.
+        restart: begin with the converted weights; False goes on with what the board has.
+        activation_codec, gradient_codec: SPEC.md, section 3.3.
+        rescale_threshold: share of a step's outputs that may saturate before the scale is widened.
+        rescale_factor: how much wider the scale then gets.
+        seed: of the gradient's rounding.
+    """
+
+    batch_size: int = 8
+    learning_rate: float | Callable[[int], float] = 1e-3
+    board_learning_rate: float | Callable[[int], float] | None = None
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    update_head: bool = True
+    restart: bool = True
+    activation_codec: int = 0
+    gradient_codec: int = 0
+    rescale_threshold: float = 0.02
+    rescale_factor: float = 1.25
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """A step that both sides have made.
+
+    Attributes:
+        step: its number, from 1.
+        loss: the mean over its samples, before the step; `correct` counts likewise.
+        weights_crc: of the board's layer after the step; None when the head is not updated.
+        saturated: outputs of the step at the end of their range; `scale` is what the next step begins with.
+        clipped: gradient elements beyond the scale.
+    """
+
+    step: int
+    samples: int
+    loss: float
+    correct: int
+    weights_crc: int | None
+    saturated: int
+    scale: float
+    clipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What a call of `Trainer.train` did; `seconds` of it were spent, `tensorflow_seconds` in TensorFlow."""
+
+    steps: int
+    samples: int
+    loss: float
+    accuracy: float
+    weights_crc: int | None
+    tail_crc: int
+    seconds: float
+    tensorflow_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How well head and tail do together; `confusion` is int64 [label, predicted]."""
+
+    samples: int
+    loss: float
+    accuracy: float
+    confusion: npt.NDArray[np.int64]
+
+
+class Trainer:
+    """Trains one device's head and its tail. Call `start` first, then `train` and `evaluate` in any order."""
+
+    def __init__(
+        self,
+        device: Device,
+        tail: Tail,
+        worker: TailWorker,
+        settings: TrainSettings | None = None,
+        *,
+        on_step: Callable[[StepDone], None] | None = None,
+        reconnect: Callable[[], Awaitable[Device]] | None = None,
+    ) -> None:
+        """`on_step` is told of each step; `reconnect` opens the device anew when its link is lost.
+
+        Without `reconnect` a lost link ends the training with LinkLost.
+        """
+        self.device = device
+        self.tail = tail
+        self.settings = settings or TrainSettings()
+        self.last_step = 0
+        self._worker = worker
+        self._on_step = on_step
+        self._reconnect = reconnect
+        self._sample_numbers = itertools.count(1)
+        limit = (127, 7, 1)[self.settings.gradient_codec]
+        self._gradient = GradientQuantizer(limit, seed=self.settings.seed)
+        self._scale = 0.0
+
+    async def start(self) -> None:
+        """Configures the board.
+
+        Raises:
+            TailError: the tail takes smashed data of another size than the board gives.
+            DeviceError: the board refuses the settings.
+        """
+        count = self.device.welcome.smashed_count
+        if count != self.tail.count:
+            raise TailError(
+                f"{self.tail.name} takes {self.tail.count} elements, the board gives {count}",
+                "use the tail of the bundle that the board was built with",
+            )
+        self.last_step = await self._configure(restart=self.settings.restart)
+
+    async def train(self, visits: Iterable[Visit]) -> TrainReport:
+        """Visits each sample once, in order; the last step may have fewer samples.
+
+        Raises:
+            LabelError, NumberError, DeviceError, LinkLost: the step in hand was made on neither side.
+        """
+        began = time.perf_counter()
+        tensorflow_began = self.tail.tensorflow_seconds
+        done: list[StepDone] = []
+        for batch in _batches(visits, self.settings.batch_size):
+            event = await self._step_once(batch)
+            done.append(event)
+            if self._on_step is not None:
+                self._on_step(event)
+        samples = sum(event.samples for event in done)
+        return TrainReport(
+            steps=len(done),
+            samples=samples,
+            loss=sum(event.loss * event.samples for event in done) / max(samples, 1),
+            accuracy=sum(event.correct for event in done) / max(samples, 1),
+            weights_crc=done[-1].weights_crc if done else None,
+            tail_crc=await self._worker.run(self.tail.weights_crc),
+            seconds=time.perf_counter() - began,
+            tensorflow_seconds=self.tail.tensorflow_seconds - tensorflow_began,
+        )
+
+    async def evaluate(
+        self, visits: Iterable[Visit], *, on_sample: Callable[[int], None] | None = None
+    ) -> Evaluation:
+        """Runs head and tail without learning; `on_sample` is told how many are done.
+
+        Raises:
+            LabelError, DeviceError, LinkLost.
+        """
+        confusion = np.zeros((self.tail.class_count, self.tail.class_count), np.int64)
+        losses: list[float] = []
+        for visit in visits:
+            smashed = await self.device.sample(next(self._sample_numbers), visit.recording, train=False)
+            label = self._label(visit, smashed)
+            probabilities = await self._worker.run(
+                self.tail.predict, smashed.values, smashed.scale, smashed.zero_point
+            )
+            confusion[label, int(probabilities.argmax())] += 1
+            losses.append(-math.log(max(float(probabilities[label]), 1e-7)))
+            if on_sample is not None:
+                on_sample(len(losses))
+        samples = max(len(losses), 1)
+        return Evaluation(
+            samples=len(losses),
+            loss=sum(losses) / samples,
+            accuracy=float(np.trace(confusion)) / samples,
+            confusion=confusion,
+        )
+
+    async def _step_once(self, batch: Sequence[Visit]) -> StepDone:
+        """Makes one step, if need be over several connections."""
+        while True:
+            try:
+                return await self._step(batch)
+            except LinkLost as lost:
+                board_step = await self._connect_again(lost)
+                if self.settings.update_head and board_step != self.last_step:
+                    raise DeviceFault(
+                        f"the board is at step {board_step}, the tail at step {self.last_step}",
+                        "the board has restarted and lost its weights; train again from the beginning",
+                    ) from lost
+
+    async def _step(self, batch: Sequence[Visit]) -> StepDone:
+        step = self.last_step + 1
+        try:
+            losses, correct, saturated = await self._accumulate(batch, step)
+            applied = await self._apply(step, len(batch)) if self.settings.update_head else None
+            rate = _rate(self.settings.learning_rate, step)
+            await self._worker.run(self.tail.apply, len(batch), rate)
+        except BaseException:
+            # Not awaited, for this task may be cancelled; the worker does it before anything asked for later.
+            self._worker.submit(self.tail.discard)
+            raise
+        self.last_step = step
+        self._gradient.end()
+        if applied is not None:
+            saturated = applied.saturated
+            await self._widen(saturated / (len(batch) * self.tail.count))
+        return StepDone(
+            step=step,
+            samples=len(batch),
+            loss=sum(losses) / len(losses),
+            correct=correct,
+            weights_crc=None if applied is None else applied.weights_crc,
+            saturated=saturated,
+            scale=self._scale,
+            clipped=self._gradient.clipped,
+        )
+
+    async def _accumulate(self, batch: Sequence[Visit], step: int) -> tuple[list[float], int, int]:
+        """Takes the step's samples; gradients gather on both sides. Returns losses, correct, saturated."""
+        self._gradient.begin(step)
+        losses: list[float] = []
+        correct = saturated = 0
+        update_head = self.settings.update_head
+        for visit in batch:
+            number = next(self._sample_numbers)
+            smashed = await self.device.sample(number, visit.recording, train=update_head)
+            try:
+                label = self._label(visit, smashed)
+                outcome, integers, scale = await self._worker.run(self._learn, visit, smashed, label)
+            except (LabelError, NumberError):
+                if update_head:
+                    await self.device.clear()
+                raise
+            if update_head:
+                # The mean over the mini-batch: the board adds up, and knows nothing of its size.
+                await self.device.gradient(number, integers, scale / len(batch))
+            self._scale = smashed.scale
+            saturated += smashed.saturated
+            correct += outcome.predicted == label
+            losses.append(outcome.loss)
+        return losses, correct, saturated
+
+    def _learn(
+        self, visit: Visit, smashed: SmashedData, label: int
+    ) -> tuple[TailStep, npt.NDArray[np.int8], float]:
+        """One sample's work in the tail's thread."""
+        outcome = self.tail.step(smashed.values, smashed.scale, smashed.zero_point, label)
+        if not (math.isfinite(outcome.loss) and np.isfinite(outcome.gradient).all()):
+            raise NumberError(
+                f"recording {visit.recording}, label {label}: loss {outcome.loss}, or its gradient, is not finite",
+                "lower the learning rate; the board and the tail are as after the step before",
+            )
+        integers, scale = self._gradient.quantize(outcome.gradient, smashed.masked)
+        return outcome, integers, scale
+
+    async def _apply(self, step: int, samples: int) -> Applied:
+        """Ends the step on the board; after a lost link, finds out whether the board had ended it.
+
+        Raises:
+            LinkLost: it had not, or nobody can tell.
+        """
+        settings = self.settings
+        rate = _rate(settings.board_learning_rate or settings.learning_rate, step)
+        while True:
+            try:
+                return await self.device.apply(step, samples, rate)
+            except LinkLost as lost:
+                if await self._connect_again(lost) != step:
+                    raise
+
+    async def _connect_again(self, lost: LinkLost) -> int:
+        """Returns the board's last step; raises `lost` when there is no way back."""
+        for _ in range(RECONNECTIONS if self._reconnect else 0):
+            try:
+                self.device = await self._reconnect()
+                return await self._configure(restart=False)
+            except LinkLost:
+                continue
+        raise lost
+
+    async def _configure(self, *, restart: bool) -> int:
+        """Returns the board's last step."""
+        return await self.device.configure(
+            restart=restart,
+            optimizer=self.settings.optimizer,
+            activation_codec=self.settings.activation_codec,
+            gradient_codec=self.settings.gradient_codec,
+        )
+
+    async def _widen(self, saturated: float) -> None:
+        if saturated > self.settings.rescale_threshold:
+            wider = self._scale * self.settings.rescale_factor
+            self._scale = await self.device.rescale(wider)
+
+    def _label(self, visit: Visit, smashed: SmashedData) -> int:
+        label = smashed.label if visit.label is None else visit.label
+        if label == NO_LABEL:
+            raise LabelError(
+                f"recording {visit.recording} has no label: the board knows none",
+                "give the labels with --labels FILE",
+            )
+        last = self.tail.class_count - 1
+        if not 0 <= label <= last:
+            raise LabelError(
+                f"recording {visit.recording} has label {label}, the tail knows 0 to {last}",
+                "check that the labels count classes as the model does",
+            )
+        return label
+
+
+def _batches(visits: Iterable[Visit], size: int) -> Iterator[list[Visit]]:
+    iterator = iter(visits)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _rate(rate: float | Callable[[int], float], step: int) -> float:
+    return rate(step) if callable(rate) else rate
