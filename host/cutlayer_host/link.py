@@ -69,6 +69,11 @@ _PAYLOAD_BYTES: dict[int, int] = {
 }
 
 
+def _fits(kind: int, payload_bytes: int) -> bool:
+    least = _PAYLOAD_BYTES.get(kind)
+    return payload_bytes == 0 if least == 0 else least is not None and payload_bytes >= least
+
+
 class LinkState(enum.Enum):
     """A board that waits for SYN is CLOSED."""
 
@@ -167,6 +172,10 @@ class Link:
         self.bytes_sent = 0
         self._rng = rng or random.Random()
         self._busy = False
+        self._sending: SendWindow | None = None
+        self._waiting_since_ms: float | None = None
+        self._ack_owed = False
+        self._break_due = False
         self._drop_connection(0.0)
 
     def connect(self, now_ms: float) -> None:
@@ -223,7 +232,10 @@ class Link:
         return events
 
     def transmit(self, now_ms: float, max_bytes: int | None = None) -> bytes:
-        """What to write to the pipe now. Stops after the frame that reaches `max_bytes`; call again for the rest."""
+        """What to write to the pipe now.
+
+        Stops after the frame that reaches `max_bytes`; call again for the rest.
+        """
         frames: list[bytes] = []
         if self.state is LinkState.CONNECTING and now_ms >= self._syn_due_ms:
             if self._break_due:
@@ -244,7 +256,7 @@ class Link:
         return data
 
     def next_timeout_ms(self, now_ms: float) -> float | None:
-        """The ms after which to call `receive` and `transmit` at the latest; None: only when there is news."""
+        """The ms after which to call `receive` and `transmit` at the latest; None: when there is news."""
         if self._resets or self._syn_ack_for or self._ack_owed:
             return 0.0
         due: list[float] = []
@@ -264,7 +276,7 @@ class Link:
     def _drop_connection(self, now_ms: float) -> None:
         self.state = LinkState.CLOSED
         self.peer = None
-        self._sending: SendWindow | None = None
+        self._sending = None
         self._receiving = ReceiveWindow(self.parameters.window_bytes, self.parameters.window_frames)
         self._ack_owed = False
         self._syn_due_ms = now_ms
@@ -273,7 +285,7 @@ class Link:
         self._resets: set[int] = set()
         self._heard_ms = now_ms
         self._pinged_ms = now_ms
-        self._waiting_since_ms: float | None = None
+        self._waiting_since_ms = None
 
     def _open(self, peer: Parameters, credit: int, events: list[LinkEvent], now_ms: float) -> None:
         self.state = LinkState.OPEN
@@ -305,8 +317,7 @@ class Link:
         """One body through the table of SPEC.md, section 2."""
         kind, connection, seq, ack, sack, credit = _HEADER.unpack_from(body)
         payload = body[HEADER_BYTES:]
-        least = _PAYLOAD_BYTES.get(kind, -1)
-        if not connection or not least <= len(payload) or (payload and least <= 0):
+        if not connection or not _fits(kind, len(payload)):
             self._malformed()
         elif kind == FrameKind.SYN:
             self._take_syn(connection, credit, payload, events, now_ms)

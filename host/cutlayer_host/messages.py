@@ -1,8 +1,8 @@
 """Messages of the session: one frozen dataclass a kind, to and from bytes (SPEC.md, section 3.1).
 
 Fields stand in the order of the wire. Making and decoding a message check everything that needs no state:
-kind, length, ranges, finite floats. What is refused is named in a ProtocolError, with the code and the kind that
-an ERROR message wants.
+kind, length, ranges, finite floats. What is refused is named in a ProtocolError, with the code and the kind
+that an ERROR message wants.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LIVE_RECORDING = 0xFFFFFFFF
 NO_LABEL = -1
+
+# A board has less than 512 KB of RAM: what claims to be larger is not smashed data.
+COUNT_MAX = 1 << 20
 
 ACTIVATION_CODECS = (0, 1, 2, 16, 17, 18)
 GRADIENT_CODECS = (0, 1, 2)
@@ -267,7 +270,7 @@ class Activation(Message):
     def __post_init__(self) -> None:
         self._require("codec", f"one of {ACTIVATION_CODECS}", self.codec in ACTIVATION_CODECS)
         self._require("label", "-1 or more", self.label >= NO_LABEL)
-        self._require("count", "1 or more", self.count >= 1)
+        self._require("count", f"1 to {COUNT_MAX}", 1 <= self.count <= COUNT_MAX)
         self._require_positive("scale")
         self._require("activation_min", "activation_max at most", self.activation_min <= self.activation_max)
         self._require("saturated", "count at most", self.saturated <= self.count)
@@ -300,7 +303,7 @@ class Gradient(Message):
 
     def __post_init__(self) -> None:
         self._require("codec", f"one of {GRADIENT_CODECS}", self.codec in GRADIENT_CODECS)
-        self._require("count", "1 or more", self.count >= 1)
+        self._require("count", f"1 to {COUNT_MAX}", 1 <= self.count <= COUNT_MAX)
         self._require_positive("scale")
 
 

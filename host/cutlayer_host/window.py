@@ -1,4 +1,4 @@
-"""The two windows of a connection: DATA frames on their way, and DATA frames that came (SPEC.md, section 2)."""
+"""The two windows of a connection: DATA on its way, and DATA that came (SPEC.md, section 2)."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class SendWindow:
         return flight
 
     def next_timeout_ms(self, now_ms: float) -> float | None:
-        """The ms until `next_frame` may have something that it has not now; None when only news can change that."""
+        """The ms until `next_frame` may have something; None when only news can change that."""
         if any(flight.lost for flight in self._flights):
             return 0.0
         if self.queue and len(self._flights) < self._window_frames and self._has_credit():

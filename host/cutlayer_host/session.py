@@ -1,0 +1,422 @@
+"""The session, host's end: messages to steps (SPEC.md, section 3). No I/O, no clock.
+
+    session = HostSession()
+    session.connect(now_ms)                        then turn the crank of cutlayer_host.link:
+    events = session.receive(data, now_ms)
+    pipe.write(session.transmit(now_ms))
+
+A connection greets by itself: the first event is Welcome. Requests may be queued one behind the other without
+waiting for answers; each answer is an event, in the order of the requests. GRADIENT has no answer.
+"""
+
+from __future__ import annotations
+
+import enum
+import zlib
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from cutlayer_host import tensors
+from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.errors import ProtocolError
+from cutlayer_host.link import DEAD_MS, Connected, Link, Lost, Parameters, Received, Role
+from cutlayer_host.messages import (
+    LIVE_RECORDING,
+    Activation,
+    Applied,
+    Apply,
+    Clear,
+    Cleared,
+    Configure,
+    Configured,
+    DataRead,
+    Error,
+    Gradient,
+    Hello,
+    Message,
+    Mode,
+    Piece,
+    Read,
+    Rescale,
+    Rescaled,
+    Sample,
+    Stats,
+    StatsAre,
+    Welcome,
+    decode,
+)
+
+if TYPE_CHECKING:
+    import random
+
+    from numpy.typing import NDArray
+
+
+class SessionState(enum.Enum):
+    """The board's state once it has taken everything that was sent (SPEC.md, section 3.2)."""
+
+    CLOSED = "closed"
+    CONNECTED = "connected"
+    GREETED = "greeted"
+    READY = "ready"
+    AWAITING = "awaiting"
+
+
+class Request(enum.Enum):
+    """What the host may ask. SAMPLE counts as two: they lead to different states."""
+
+    HELLO = Kind.HELLO, Kind.WELCOME
+    CONFIGURE = Kind.CONFIGURE, Kind.CONFIGURED
+    TRAIN = Kind.SAMPLE, Kind.ACTIVATION, "train"
+    INFER = Kind.SAMPLE, Kind.ACTIVATION, "infer"
+    GRADIENT = Kind.GRADIENT, None
+    APPLY = Kind.APPLY, Kind.APPLIED
+    CLEAR = Kind.CLEAR, Kind.CLEARED
+    RESCALE = Kind.RESCALE, Kind.RESCALED
+    READ = Kind.READ, Kind.DATA_READ
+    STATS = Kind.STATS, Kind.STATS_ARE
+
+    @property
+    def kind(self) -> Kind:
+        """The message that asks."""
+        return self.value[0]
+
+    @property
+    def answer(self) -> Kind | None:
+        """The message that answers."""
+        return self.value[1]
+
+
+# The whole state machine: in a state, a request leads to a state. What is not here may not be sent.
+_TABLE: dict[SessionState, dict[Request, SessionState]] = {
+    SessionState.CLOSED: {},
+    SessionState.CONNECTED: {
+        Request.HELLO: SessionState.GREETED,
+    },
+    SessionState.GREETED: {
+        Request.HELLO: SessionState.GREETED,
+        Request.CONFIGURE: SessionState.READY,
+        Request.READ: SessionState.GREETED,
+        Request.STATS: SessionState.GREETED,
+    },
+    SessionState.READY: {
+        Request.HELLO: SessionState.GREETED,
+        Request.CONFIGURE: SessionState.READY,
+        Request.TRAIN: SessionState.AWAITING,
+        Request.INFER: SessionState.READY,
+        Request.APPLY: SessionState.READY,
+        Request.CLEAR: SessionState.READY,
+        Request.RESCALE: SessionState.READY,
+        Request.READ: SessionState.READY,
+        Request.STATS: SessionState.READY,
+    },
+    SessionState.AWAITING: {
+        Request.HELLO: SessionState.GREETED,
+        Request.CONFIGURE: SessionState.READY,
+        Request.TRAIN: SessionState.AWAITING,
+        Request.INFER: SessionState.READY,
+        Request.GRADIENT: SessionState.READY,
+        Request.CLEAR: SessionState.READY,
+        Request.READ: SessionState.AWAITING,
+        Request.STATS: SessionState.AWAITING,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SmashedData:
+    """Activations at the cut, as they were sent: real value = scale * (values - zero_point)."""
+
+    sample: int
+    values: NDArray[np.int8] = field(repr=False)  # [count]
+    masked: NDArray[np.bool_] = field(repr=False)  # [count], True where there is no gradient
+    label: int
+    scale: float
+    zero_point: int
+    saturated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The board answered with ERROR. `sample` and `step` stay as they were; CLEAR makes a clean start."""
+
+    about: int
+    code: int
+    detail: int
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """The board sent what it may not. It has been told; nothing more comes until the next `connect`."""
+
+    error: ProtocolError
+
+
+SessionEvent: TypeAlias = (
+    Welcome
+    | Configured
+    | SmashedData
+    | Applied
+    | Cleared
+    | Rescaled
+    | DataRead
+    | StatsAre
+    | Refused
+    | Malformed
+    | Lost
+)
+
+
+@dataclass(slots=True)
+class _Incoming:
+    """Smashed data whose PIECEs are coming."""
+
+    head: Activation
+    values: NDArray[np.int8]
+    filled: int = 0
+
+
+class HostSession:
+    """One board, as the host sees it.
+
+    Requests raise ProtocolError(STATE) when the board's state does not take them, and LinkLost when there is no
+    connection. Attributes: `link`, `welcome` (of this connection), `configuration` (the last one sent).
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters | None = None,
+        *,
+        dead_ms: float = DEAD_MS,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.link = Link(Role.HOST, parameters, dead_ms=dead_ms, rng=rng)
+        self.welcome: Welcome | None = None
+        self.configuration: Configure | None = None
+        self._reset()
+
+    @property
+    def state(self) -> SessionState:
+        """The board's state once it has taken everything that was sent, if it refuses nothing."""
+        state = self._settled
+        for request in self._pending:
+            state = _TABLE[state].get(request, state)
+        return state
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer is owed."""
+        return any(request.answer is not None for request in self._pending)
+
+    def connect(self, now_ms: float) -> None:
+        """Starts a new connection. Welcome, Lost or Malformed follows."""
+        self._reset()
+        self.welcome = None
+        self.configuration = None
+        self.link.connect(now_ms)
+
+    def receive(self, data: bytes, now_ms: float) -> list[SessionEvent]:
+        """Takes bytes as they come, b"" when only time has passed. Never raises for anything in `data`."""
+        events: list[SessionEvent] = []
+        for event in self.link.receive(data, now_ms):
+            if isinstance(event, Received):
+                if not self._failed:
+                    self._take(event.payload, events)
+            elif isinstance(event, Connected):
+                self._reset()
+                self._settled = SessionState.CONNECTED
+                self._request(Request.HELLO, Hello())
+            else:
+                self._reset()
+                events.append(event)
+        self.link.expecting = self.waiting
+        return events
+
+    def transmit(self, now_ms: float, max_bytes: int | None = None) -> bytes:
+        """What to write to the pipe now; see Link.transmit."""
+        return self.link.transmit(now_ms, max_bytes)
+
+    def next_timeout_ms(self, now_ms: float) -> float | None:
+        """The ms after which to call `receive` and `transmit` at the latest; None: when there is news."""
+        return self.link.next_timeout_ms(now_ms)
+
+    def configure(self, configuration: Configure) -> None:
+        """Cut, codecs, optimizer. Answered by Configured."""
+        self._request(Request.CONFIGURE, configuration)
+        self.configuration = configuration
+
+    def sample(self, sample: int, recording: int = LIVE_RECORDING, *, train: bool) -> None:
+        """Captures `recording` and runs the head. Answered by SmashedData."""
+        mode = Mode.TRAIN if train else Mode.INFER
+        request = Request.TRAIN if train else Request.INFER
+        self._request(request, Sample(mode=mode, sample=sample, recording=recording))
+        self._samples.append(sample)
+
+    def gradient(self, smashed: SmashedData, values: NDArray[np.int8], scale: float) -> None:
+        """Sends dL/dy = scale * values, int8 [count], for the sample that the board keeps. No answer.
+
+        Values where `smashed.masked` are not sent. Raises ValueError for another count, or for a value that the
+        gradient codec lacks (tensors.GRADIENT_LIMITS).
+        """
+        if self.configuration is None or self.link.peer is None or self.state is not SessionState.AWAITING:
+            raise self._untimely(Request.GRADIENT)
+        values = np.ascontiguousarray(values, np.int8).reshape(-1)
+        if values.size != smashed.values.size:
+            raise ValueError(
+                f"the gradient has {values.size} elements, the smashed data {smashed.values.size}"
+            )
+        codec = self.configuration.gradient_codec
+        head = Gradient(codec=codec, sample=smashed.sample, count=values.size, scale=scale)
+        pieces = list(tensors.gradient_pieces(values, smashed.masked, codec, self.link.peer.max_payload))
+        self._request(Request.GRADIENT, head)
+        for piece in pieces:
+            self.link.send(piece.encode())
+
+    def apply(self, step: int, samples: int, learning_rate: float) -> None:
+        """Ends the step that `samples` gradients make up. Answered by Applied."""
+        self._request(Request.APPLY, Apply(step=step, samples=samples, learning_rate=learning_rate))
+
+    def clear(self) -> None:
+        """Drops the board's pending sample and half step. Answered by Cleared."""
+        self._request(Request.CLEAR, Clear())
+
+    def rescale(self, scale: float, zero_point: int) -> None:
+        """Gives the smashed data a new scale, between steps. Answered by Rescaled."""
+        self._request(Request.RESCALE, Rescale(scale=scale, zero_point=zero_point))
+
+    def read(self, section: int, offset: int, count: int | None = None) -> None:
+        """Reads `count` bytes of a section, by default as many as an answer holds. Answered by DataRead."""
+        most = self.link.parameters.max_payload - DataRead.LAYOUT.size
+        self._request(
+            Request.READ, Read(section=section, count=most if count is None else count, offset=offset)
+        )
+
+    def stats(self) -> None:
+        """Asks for the board's counters. Answered by StatsAre."""
+        self._request(Request.STATS, Stats())
+
+    def _reset(self) -> None:
+        self._settled = SessionState.CLOSED
+        self._pending: deque[Request] = deque()
+        self._samples: deque[int] = deque()
+        self._incoming: _Incoming | None = None
+        self._failed = False
+        self.link.expecting = False
+
+    def _request(self, request: Request, message: Message) -> None:
+        if request not in _TABLE[self.state]:
+            raise self._untimely(request)
+        self.link.send(message.encode())
+        self._pending.append(request)
+        self.link.expecting = self.waiting
+
+    def _untimely(self, request: Request) -> ProtocolError:
+        return ProtocolError(
+            f"{request.kind.name} cannot be sent in state {self.state.name}",
+            code=ErrorCode.STATE,
+            about=request.kind,
+        )
+
+    def _take(self, payload: bytes, events: list[SessionEvent]) -> None:
+        """One message of the board."""
+        try:
+            message = decode(payload)
+            if isinstance(message, Piece):
+                self._take_piece(message, events)
+            elif isinstance(message, Error):
+                self._take_error(message, events)
+            else:
+                self._take_answer(message, events)
+        except ProtocolError as error:
+            self._failed = True
+            self.link.send(Error(about=error.about, code=error.code).encode())
+            events.append(Malformed(error))
+
+    def _take_answer(self, message: Message, events: list[SessionEvent]) -> None:
+        self._settle_gradients()
+        if self._incoming is not None or not self._pending or self._pending[0].answer != message.KIND:
+            raise ProtocolError(
+                f"{message.KIND.name} answers nothing", code=ErrorCode.STATE, about=message.KIND
+            )
+        if isinstance(message, Activation):
+            self._take_activation(message)
+            return
+        self._settle()
+        if isinstance(message, Welcome):
+            self.welcome = message
+        events.append(message)  # type: ignore[arg-type]  # _TABLE's answers are events
+
+    def _take_activation(self, head: Activation) -> None:
+        codec = self.configuration.activation_codec if self.configuration else None
+        for name, given, due in (("sample", head.sample, self._samples[0]), ("codec", head.codec, codec)):
+            if given != due:
+                raise ProtocolError(
+                    f"ACTIVATION.{name} is {given}, must be {due}", code=ErrorCode.VALUE, about=head.KIND
+                )
+        self._incoming = _Incoming(head, np.empty(head.count, np.int8))
+
+    def _take_piece(self, piece: Piece, events: list[SessionEvent]) -> None:
+        incoming = self._incoming
+        if incoming is None:
+            raise ProtocolError("PIECE follows no ACTIVATION", code=ErrorCode.STATE, about=piece.KIND)
+        head, end = incoming.head, piece.first + piece.count
+        if piece.first != incoming.filled or end > head.count:
+            raise ProtocolError(
+                f"PIECE covers {piece.first} to {end - 1}, must go on from {incoming.filled} within {head.count}",
+                code=ErrorCode.VALUE,
+                about=piece.KIND,
+            )
+        values = tensors.activation_values(piece.data, piece.count, head.codec, head.zero_point)
+        incoming.values[piece.first : end] = values
+        incoming.filled = end
+        if end == head.count:
+            self._complete(incoming, events)
+
+    def _complete(self, incoming: _Incoming, events: list[SessionEvent]) -> None:
+        head, values = incoming.head, incoming.values
+        if tensors.lossless(head.codec) and zlib.crc32(values) != head.crc:
+            raise ProtocolError(
+                f"the smashed data's CRC-32 is {zlib.crc32(values):08X}, ACTIVATION says {head.crc:08X}",
+                code=ErrorCode.VALUE,
+                about=head.KIND,
+            )
+        mask = tensors.masked(values, head.codec, head.activation_min, head.activation_max)
+        self._incoming = None
+        self._samples.popleft()
+        self._settle()
+        events.append(
+            SmashedData(head.sample, values, mask, head.label, head.scale, head.zero_point, head.saturated)
+        )
+
+    def _take_error(self, error: Error, events: list[SessionEvent]) -> None:
+        """ERROR leaves the board's state as it was, but for a sample that failed and a gradient half added."""
+        if self._incoming is not None:
+            raise ProtocolError("ERROR amid PIECEs", code=ErrorCode.STATE, about=error.KIND)
+        if error.about in (Kind.GRADIENT, Kind.PIECE):
+            if Request.GRADIENT not in self._pending:
+                # The rest of a gradient that has been refused already.
+                return
+            self._pending.remove(Request.GRADIENT)
+            if error.about == Kind.PIECE:
+                self._settled = SessionState.READY
+        else:
+            self._settle_gradients()
+            if self._pending and self._pending[0].kind == error.about:
+                self._pending.popleft()
+                if error.about == Kind.SAMPLE:
+                    self._samples.popleft()
+                    if error.code not in (ErrorCode.STATE, ErrorCode.LENGTH, ErrorCode.VALUE):
+                        self._settled = SessionState.READY
+        events.append(Refused(error.about, error.code, error.detail))
+
+    def _settle_gradients(self) -> None:
+        """What comes answers a later request: the gradients before it have been taken."""
+        while self._pending and self._pending[0] is Request.GRADIENT:
+            self._settle()
+
+    def _settle(self) -> None:
+        request = self._pending.popleft()
+        self._settled = _TABLE[self._settled].get(request, self._settled)
