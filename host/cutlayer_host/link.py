@@ -176,6 +176,8 @@ class Link:
         self._waiting_since_ms: float | None = None
         self._ack_owed = False
         self._break_due = False
+        self._syn_due_ms = 0.0
+        self._syn_ack_for = 0
         self._drop_connection(0.0)
 
     def connect(self, now_ms: float) -> None:

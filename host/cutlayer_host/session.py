@@ -82,12 +82,14 @@ class Request(enum.Enum):
     @property
     def kind(self) -> Kind:
         """The message that asks."""
-        return self.value[0]
+        kind: Kind = self.value[0]
+        return kind
 
     @property
     def answer(self) -> Kind | None:
         """The message that answers."""
-        return self.value[1]
+        answer: Kind | None = self.value[1]
+        return answer
 
 
 # The whole state machine: in a state, a request leads to a state. What is not here may not be sent.
@@ -182,8 +184,8 @@ class _Incoming:
 class HostSession:
     """One board, as the host sees it.
 
-    Requests raise ProtocolError(STATE) when the board's state does not take them, and LinkLost when there is no
-    connection. Attributes: `link`, `welcome` (of this connection), `configuration` (the last one sent).
+    Requests raise ProtocolError(STATE) when the board's state does not take them, and LinkLost when there is
+    no connection. Attributes: `link`, `welcome` (of this connection), `configuration` (the last one sent).
     """
 
     def __init__(
@@ -196,6 +198,7 @@ class HostSession:
         self.link = Link(Role.HOST, parameters, dead_ms=dead_ms, rng=rng)
         self.welcome: Welcome | None = None
         self.configuration: Configure | None = None
+        self._failed = False
         self._reset()
 
     @property
@@ -258,8 +261,8 @@ class HostSession:
     def gradient(self, smashed: SmashedData, values: NDArray[np.int8], scale: float) -> None:
         """Sends dL/dy = scale * values, int8 [count], for the sample that the board keeps. No answer.
 
-        Values where `smashed.masked` are not sent. Raises ValueError for another count, or for a value that the
-        gradient codec lacks (tensors.GRADIENT_LIMITS).
+        Values where `smashed.masked` are not sent. Raises ValueError for another count, or for a value that
+        the gradient codec lacks (tensors.GRADIENT_LIMITS).
         """
         if self.configuration is None or self.link.peer is None or self.state is not SessionState.AWAITING:
             raise self._untimely(Request.GRADIENT)
@@ -364,8 +367,9 @@ class HostSession:
             raise ProtocolError("PIECE follows no ACTIVATION", code=ErrorCode.STATE, about=piece.KIND)
         head, end = incoming.head, piece.first + piece.count
         if piece.first != incoming.filled or end > head.count:
+            due = f"must start at {incoming.filled} and end below {head.count}"
             raise ProtocolError(
-                f"PIECE covers {piece.first} to {end - 1}, must go on from {incoming.filled} within {head.count}",
+                f"PIECE covers {piece.first} to {end - 1}, {due}",
                 code=ErrorCode.VALUE,
                 about=piece.KIND,
             )
@@ -377,9 +381,9 @@ class HostSession:
 
     def _complete(self, incoming: _Incoming, events: list[SessionEvent]) -> None:
         head, values = incoming.head, incoming.values
-        if tensors.lossless(head.codec) and zlib.crc32(values) != head.crc:
+        if tensors.lossless(head.codec) and (crc := zlib.crc32(values.data)) != head.crc:
             raise ProtocolError(
-                f"the smashed data's CRC-32 is {zlib.crc32(values):08X}, ACTIVATION says {head.crc:08X}",
+                f"the smashed data's CRC-32 is {crc:08X}, ACTIVATION says {head.crc:08X}",
                 code=ErrorCode.VALUE,
                 about=head.KIND,
             )
@@ -392,7 +396,7 @@ class HostSession:
         )
 
     def _take_error(self, error: Error, events: list[SessionEvent]) -> None:
-        """ERROR leaves the board's state as it was, but for a sample that failed and a gradient half added."""
+        """The state stays as it was, but for a sample that failed and a gradient half added."""
         if self._incoming is not None:
             raise ProtocolError("ERROR amid PIECEs", code=ErrorCode.STATE, about=error.KIND)
         if error.about in (Kind.GRADIENT, Kind.PIECE):

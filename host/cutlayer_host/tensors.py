@@ -1,7 +1,8 @@
 """Codecs of tensors: the data of PIECEs (SPEC.md, section 3.3).
 
-A codec is `width + 16 * zero_suppressed`; width 0 is int8, 1 is int4, 2 is int2. Arrays are flat. An element is
-*masked* when its activation, as sent, sits at a clamped end of its range: it has no gradient, and none is sent.
+A codec is `width + 16 * zero_suppressed`; width 0 is int8, 1 is int4, 2 is int2. Arrays are flat. An element
+is *masked* when its activation, as sent, sits at a clamped end of its range: it has no gradient, and none is
+sent.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def lossless(codec: int) -> bool:
 
 
 def as_sent(values: Int8, codec: int) -> Int8:
-    """y' of y: what the other side gets to see."""
+    """What the other side gets to see of `values`: y' of y."""
     width = _width(codec)
     return _SENT[width][_CODES[width][values.view(np.uint8)]]
 
@@ -59,9 +60,7 @@ def as_sent(values: Int8, codec: int) -> Int8:
 def masked(values: Int8, codec: int, activation_min: int, activation_max: int) -> Mask:
     """True for the elements without gradient. y and y' give the same mask."""
     codes = _CODES[_width(codec)]
-    clamped = np.zeros(256, np.bool_)
-    for end in (activation_min, activation_max):
-        clamped |= codes == codes[end & 0xFF]
+    clamped = (codes == codes[activation_min & 0xFF]) | (codes == codes[activation_max & 0xFF])
     return clamped[values.view(np.uint8)]
 
 
@@ -76,7 +75,7 @@ def activation_data(values: Int8, codec: int, zero_point: int) -> bytes:
 
 
 def activation_values(data: bytes, count: int, codec: int, zero_point: int) -> Int8:
-    """y' of the `count` elements of one PIECE. Raises ProtocolError(LENGTH)."""
+    """The `count` elements of one PIECE, y'. Raises ProtocolError(LENGTH)."""
     width = _width(codec)
     if codec < ZERO_SUPPRESSED:
         return _SENT[width][_unpack(data, count, width)]
@@ -96,7 +95,7 @@ def gradient_data(values: Int8, masked: Mask, codec: int) -> bytes:
 
 
 def gradient_values(data: bytes, masked: Mask, codec: int) -> Int8:
-    """g of the elements of one PIECE, 0 where masked. Raises ProtocolError(LENGTH or VALUE)."""
+    """The elements of one PIECE, g, 0 where masked. Raises ProtocolError(LENGTH or VALUE)."""
     bits = _BITS[codec]
     codes = _unpack(data, int(np.count_nonzero(~masked)), codec)
     sign = 1 << (bits - 1)
