@@ -10,6 +10,21 @@
 #include "cutlayer/session.h"
 #include "cutlayer/train.h"
 
+// Longest payload and frames out of order that a node takes. A port with a small receive ring gets shorter
+// payloads.
+#define CL_NODE_MAX_PAYLOAD 1024u
+#define CL_NODE_WINDOW_FRAMES 4u
+
+// The part of a receive ring that no credit is given for: the host's frames without payload go there.
+#define CL_NODE_RING_SLACK_BYTES ((CL_LINK_SEND_FRAMES + 2u) * CL_LINK_CONTROL_BYTES)
+
+// Bytes of a node's memory for a head's arena, cl_train_bytes of its trainable layer and its output channels
+// (both 0 without one): what cl_node_bytes returns, for static arrays.
+#define CL_NODE_ALIGN(bytes) (((uint32_t)(bytes) + 15u) & ~(uint32_t)15u)
+#define CL_NODE_BYTES(arena_bytes, train_bytes, channel_count)                          \
+    (CL_NODE_ALIGN(arena_bytes) + CL_NODE_ALIGN(train_bytes) + CL_NODE_ALIGN(channel_count) + \
+     CL_NODE_ALIGN(CL_LINK_BYTES(CL_NODE_MAX_PAYLOAD, CL_NODE_WINDOW_FRAMES)))
+
 struct cl_node_config {
     const struct cl_port *port;
     const struct cl_model *model;
@@ -18,12 +33,21 @@ struct cl_node_config {
     uint32_t memory_bytes;
 };
 
-struct cl_node; // laid out below by its owner; see node.c
+struct cl_node {
+    struct cl_node_config config;
+    struct cl_link link;
+    struct cl_session session;
+    uint8_t phase; // of CAPTURING, see node.c
+    uint16_t op;   // of the head, to run next
+    int32_t label;
+    int32_t port_error; // of the present call, while it goes on
+};
 
 // Bytes of memory that a node needs for `model`: arena, training state and link buffers. Never fails.
 uint32_t cl_node_bytes(const struct cl_model *model);
 
-// Prepares a node. Returns the bytes used, or CL_ERROR_MEMORY, CL_ERROR_ARGUMENT.
+// Prepares a node. Returns the bytes used, or CL_ERROR_MEMORY, CL_ERROR_ARGUMENT (memory not aligned, a receive ring
+// too small for the shortest payload, or something missing).
 int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config) CL_CHECK_RESULT;
 
 // Does bounded work: reads and writes the link without blocking, and one piece of capture, head or update.

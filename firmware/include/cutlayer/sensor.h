@@ -24,6 +24,9 @@ struct cl_sensor {
 
     // Stored recordings that the host may ask for by index; 0 for a live sensor only.
     uint32_t recording_count;
+
+    // 1 when `start` takes CL_RECORDING_LIVE.
+    uint8_t is_live;
 };
 
 #endif
