@@ -1,13 +1,27 @@
-"""The memory plan: where each activation lies in the one arena."""
+"""The memory plan: where each activation lies in the one arena.
+
+Offsets are fixed at conversion. Buffers whose lives overlap never share bytes: greedily, each in turn goes to
+the lowest gap that takes it, and of several orders the one with the smallest arena wins. Reshapes are aliases;
+ops that work element by element write over their input where it is not needed again.
+"""
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cutlayer_converter.errors import ConvertError
+from cutlayer_converter.ops.lowered import Lowered, int8_input, int8_output, refuse
+from cutlayer_converter.ops.registry import ALIASES, lower
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cutlayer_converter.graph import Graph, Tensor
-    from cutlayer_converter.ops.lowered import Lowered
+
+ALIGNMENT = 16
+SHUFFLES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +63,184 @@ class ArenaPlan:
         cuts: Shallowest first; the last one is the end.
         input_offset: Of the head's input, bytes.
         arena_bytes: A multiple of 16.
-        flash_bytes: Weights, multipliers, parameters and tables of the compiled head.
+        weight_bytes: Weights, biases, multipliers and other constants of the kernels, in flash.
     """
 
     steps: tuple[Step, ...]
     cuts: tuple[Cut, ...]
     input_offset: int
     arena_bytes: int
-    flash_bytes: int
+    weight_bytes: int
+
+
+@dataclass(slots=True)
+class Buffer:
+    """Bytes that are needed from step `first` to step `last`."""
+
+    size: int
+    first: int
+    last: int
+    offset: int = 0
+
+    def meets(self, other: Buffer) -> bool:
+        """Whether both are needed at one step."""
+        return self.first <= other.last and other.first <= self.last
 
 
 def plan(graph: Graph) -> ArenaPlan:
     """Lowers every operator and places the activations.
 
+    At the end of the last step its input and its output are both whole: training needs them.
+
     Raises:
-        ConvertError: An operator that the firmware lacks, naming it, the supported list and the way out.
+        ConvertError: An operator that the firmware lacks, naming it, the supported list and the way out; or a
+            head without any operator.
     """
-    raise NotImplementedError
+    lowered, roots = _lower_all(graph)
+    if not lowered:
+        message = "the head has no operator: nothing would run on the board"
+        raise ConvertError(message, "cut the model after a layer that computes something")
+    buffers = _buffers(graph, lowered, roots)
+    scratch = [Buffer(step.scratch_bytes, index, index) for index, step in enumerate(lowered)]
+    arena_bytes = _place([*{id(buffer): buffer for buffer in buffers.values()}.values(), *scratch])
+
+    def offset(tensor: Tensor | None) -> int:
+        return 0 if tensor is None else buffers[roots[tensor.index]].offset
+
+    steps = tuple(
+        Step(
+            lowered=item,
+            input_offset=offset(item.input),
+            second_offset=offset(item.second),
+            output_offset=offset(item.output),
+            scratch_offset=scratch[index].offset,
+        )
+        for index, item in enumerate(lowered)
+    )
+    arrays = (value for item in lowered for value in item.params.values() if hasattr(value, "nbytes"))
+    return ArenaPlan(
+        steps=steps,
+        cuts=tuple(_cuts(graph, steps, roots, buffers)),
+        input_offset=offset(graph.input),
+        arena_bytes=arena_bytes,
+        weight_bytes=sum(array.nbytes for array in arrays),
+    )
+
+
+def _lower_all(graph: Graph) -> tuple[list[Lowered], dict[int, int]]:
+    """The kernel runs, and for each activation the tensor whose bytes it is."""
+    roots = {graph.input.index: graph.input.index}
+    lowered = []
+    for operator in graph.operators:
+        for tensor in graph.activations(operator):
+            if tensor.index not in roots:
+                refuse(graph, operator, f"nothing makes its input {tensor.name!r}", "convert the model again")
+        if operator.kind in ALIASES:
+            source, output = int8_input(graph, operator), int8_output(graph, operator)
+            if source.count != output.count or source.zero_point != output.zero_point:
+                refuse(graph, operator, "it changes size or zero point", "convert the model again")
+            roots[output.index] = roots[source.index]
+        else:
+            item = lower(graph, operator)
+            roots[item.output.index] = item.output.index
+            lowered.append(item)
+    if graph.output.index not in roots:
+        message = f"nothing makes the head's output {graph.output.name!r}"
+        raise ConvertError(message, "convert the Keras model again; head.tflite is damaged")
+    return lowered, roots
+
+
+def _last_uses(graph: Graph, lowered: list[Lowered], roots: dict[int, int]) -> dict[int, int]:
+    """The last step that needs each root; the output is needed after the last one."""
+    last = {}
+    for index, item in enumerate(lowered):
+        for tensor in (item.output, item.input, item.second):
+            if tensor is not None:
+                last[roots[tensor.index]] = index
+    last.setdefault(roots[graph.input.index], 0)
+    last[roots[graph.output.index]] = len(lowered)
+    return last
+
+
+def _buffers(graph: Graph, lowered: list[Lowered], roots: dict[int, int]) -> dict[int, Buffer]:
+    """The buffer of each root; roots written over one another share it."""
+    last = _last_uses(graph, lowered, roots)
+    source = roots[graph.input.index]
+    buffers = {source: Buffer(graph.input.count, 0, last[source])}
+    for index, item in enumerate(lowered):
+        root, output = roots[item.input.index], roots[item.output.index]
+        taken = item.second is not None and roots[item.second.index] == root
+        if item.in_place and not taken and last[root] == index and item.input.count == item.output.count:
+            buffers[root].last = last[output]
+            buffers[output] = buffers[root]
+        else:
+            buffers[output] = Buffer(item.output.count, index, last[output])
+    return buffers
+
+
+def _place(buffers: list[Buffer]) -> int:
+    """Gives every buffer its offset; returns the arena's bytes."""
+    buffers = [buffer for buffer in buffers if buffer.size]
+    floor = max(
+        sum(_aligned(other.size) for other in buffers if other.first <= step <= other.last)
+        for step in range(max(buffer.last for buffer in buffers) + 1)
+    )
+    best: tuple[int, list[int]] | None = None
+    for order in _orders(buffers):
+        total = 0
+        for position, buffer in enumerate(order):
+            buffer.offset = _gap(buffer, order[:position])
+            total = max(total, buffer.offset + _aligned(buffer.size))
+        if best is None or total < best[0]:
+            best = total, [buffer.offset for buffer in buffers]
+        if total == floor:
+            break
+    assert best is not None
+    for buffer, offset in zip(buffers, best[1], strict=True):
+        buffer.offset = offset
+    return best[0]
+
+
+def _orders(buffers: list[Buffer]) -> Iterator[list[Buffer]]:
+    yield sorted(buffers, key=lambda buffer: -buffer.size)
+    yield sorted(buffers, key=lambda buffer: (buffer.first, -buffer.size))
+    yield sorted(buffers, key=lambda buffer: (buffer.first - buffer.last, -buffer.size))
+    generator = random.Random(0)
+    for _ in range(SHUFFLES):
+        yield generator.sample(buffers, len(buffers))
+
+
+def _gap(buffer: Buffer, placed: list[Buffer]) -> int:
+    """The lowest offset where no placed buffer that meets this one lies."""
+    offset = 0
+    for other in sorted((other for other in placed if other.meets(buffer)), key=lambda other: other.offset):
+        if offset + _aligned(buffer.size) <= other.offset:
+            break
+        offset = max(offset, other.offset + _aligned(other.size))
+    return offset
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _cuts(
+    graph: Graph, steps: tuple[Step, ...], roots: dict[int, int], buffers: dict[int, Buffer]
+) -> Iterator[Cut]:
+    """The places where one tensor alone is alive: the last step's output."""
+    lowered = [step.lowered for step in steps]
+    last = _last_uses(graph, lowered, roots)
+    made = {roots[graph.input.index]}
+    for index, item in enumerate(lowered):
+        output = roots[item.output.index]
+        made.add(output)
+        if {root for root in made if last[root] > index} != {output}:
+            continue
+        end = index + 1 == len(lowered)
+        yield Cut(
+            op_count=index + 1,
+            tensor=graph.output if end else item.output,
+            offset=buffers[output].offset,
+            activation_min=item.activation_min,
+            activation_max=item.activation_max,
+        )

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cutlayer_converter.arena import ArenaPlan
+    from numpy.typing import NDArray
+
+    from cutlayer_converter.arena import ArenaPlan, Step
     from cutlayer_converter.graph import Graph
     from cutlayer_converter.trainable import TrainableSpec
+
+C_TYPES = {"int8": "int8_t", "int32": "int32_t", "float32": "float"}
+VALUES_A_LINE = {"int8": 20, "int32": 8, "float32": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A constant table: C type, name, and its values in lines."""
+
+    c_type: str
+    name: str
+    count: int
+    lines: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A kernel run as the templates print it."""
+
+    comment: str
+    step: Step
+    params_name: str
+    fields: list[tuple[str, str]]
 
 
 def emit(
@@ -19,4 +47,85 @@ def emit(
 
     `model_id` is the bundle's SHA-256 (32 bytes).
     """
-    raise NotImplementedError
+    import jinja2
+
+    if len(model_id) != 32:
+        message = f"model_id has {len(model_id)} bytes, not 32"
+        raise ValueError(message)
+    arrays: list[Array] = []
+    runs = [_run(index, step, arrays) for index, step in enumerate(plan.steps)]
+    if trainable is not None:
+        arrays.append(_array("trainable_weight_scale", np.array(trainable.weight_scales, np.float32)))
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("cutlayer_converter"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    values = {
+        "arrays": arrays,
+        "graph": graph,
+        "input_shape": _shape(graph.input.shape),
+        "model_id": ", ".join(f"0x{byte:02x}" for byte in model_id),
+        "name": model_id.hex()[:16],
+        "number": _float,
+        "plan": plan,
+        "runs": runs,
+        "shape": lambda tensor: _shape(tensor.shape),
+        "trainable": trainable,
+        "weight_count": 0 if trainable is None else int(np.prod(trainable.weight_shape)),
+    }
+    paths = []
+    for name in ("cutlayer_model.c", "cutlayer_model.h"):
+        path = out / name
+        path.write_text(environment.get_template(f"{name}.j2").render(values), encoding="ascii")
+        paths.append(path)
+    return paths
+
+
+def _run(index: int, step: Step, arrays: list[Array]) -> Run:
+    lowered = step.lowered
+    fields = []
+    for field, value in lowered.params.items():
+        if isinstance(value, np.ndarray):
+            array = _array(f"op{index}_{field}", value)
+            arrays.append(array)
+            fields.append((field, array.name))
+        elif isinstance(value, tuple):
+            fields.append((field, _braces(value)))
+        else:
+            fields.append((field, "0" if value is None else _integer(value)))
+    name = lowered.output.name.encode("ascii", "replace").decode().replace("\\", "/").replace("\n", " ")
+    comment = f"{lowered.operator.kind}: {name.split(';')[0]}"
+    return Run(comment, step, f"op{index}_params", fields)
+
+
+def _array(name: str, values: NDArray[Any]) -> Array:
+    dtype = values.dtype.name
+    flat = values.reshape(-1).tolist()
+    texts = [_float(value) for value in flat] if dtype == "float32" else [_integer(value) for value in flat]
+    width = VALUES_A_LINE[dtype]
+    lines = [", ".join(texts[start : start + width]) for start in range(0, len(texts), width)]
+    return Array(C_TYPES[dtype], name, len(texts), lines)
+
+
+def _integer(value: int) -> str:
+    # C has no negative literals: -2147483648 would be a long.
+    return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+
+
+def _float(value: float) -> str:
+    """The shortest decimal that is this float32 again."""
+    text = str(np.float32(value))
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    height, width, channels = (1, 1, 1, *shape[1:])[-3:]
+    return _braces((height, width, channels))
+
+
+def _braces(values: tuple[int, ...]) -> str:
+    return "{" + ", ".join(str(value) for value in values) + "}"

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from cutlayer_converter.ops.multiplier import ACTIVATIONS
+
 if TYPE_CHECKING:
     from cutlayer_converter.arena import ArenaPlan
+
+Kind = Literal["conv2d", "depthwise", "dense"]
+KINDS: dict[str, Kind] = {"cl_conv2d": "conv2d", "cl_depthwise": "depthwise", "cl_dense": "dense"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,20 +21,43 @@ class TrainableSpec:
     Attributes:
         kind: The layer's kind.
         optimizer: The optimizer that memory is planned for; "adam" allows SGD too.
-        weight_shape: As in the kernel: [out, height, width, in], or [height, width, out] for depthwise.
+        weight_shape: As in the kernel: [out, height, width, in], [height, width, out] for depthwise,
+            [out, in] for dense.
+        weight_scales: One a channel, as converted.
         channel_count: Output channels; one bias each.
         activation: The fused activation.
         input_scale: Of the layer's input.
+        output_scale: As converted.
     """
 
-    kind: Literal["conv2d", "depthwise", "dense"]
+    kind: Kind
     optimizer: Literal["adam", "sgd"]
     weight_shape: tuple[int, ...]
+    weight_scales: tuple[float, ...]
     channel_count: int
     activation: Literal["none", "relu", "relu6"]
     input_scale: float
+    output_scale: float
 
 
 def find_trainable(plan: ArenaPlan, optimizer: Literal["adam", "sgd"]) -> TrainableSpec | str:
     """The trainable layer, or the reason why the last op is none."""
-    raise NotImplementedError
+    last = plan.steps[-1].lowered
+    kind = KINDS.get(last.kernel)
+    if kind is None:
+        return f"the head ends with {last.operator.kind}, which has no weights to train"
+    params = last.params
+    if kind == "dense" and params["input"][1] != 1:
+        return f"the Dense layer runs at {params['input'][1]} positions; only one is trained"
+    channels = params["output"][2]
+    shape = params["weights"].shape
+    return TrainableSpec(
+        kind=kind,
+        optimizer=optimizer,
+        weight_shape=shape[1:] if kind == "depthwise" else shape,
+        weight_scales=last.weight_scales,
+        channel_count=channels,
+        activation=ACTIVATIONS[int(last.operator.options.get("fusedActivationFunction", 0))],
+        input_scale=float(last.input.scale),
+        output_scale=float(last.output.scale),
+    )

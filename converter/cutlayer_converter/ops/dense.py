@@ -1,0 +1,65 @@
+"""FULLY_CONNECTED: one row of input, or one row a position when it keeps leading dimensions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cutlayer_converter.ops.conv2d import bias_of, channel_scales, convolution_scales, weights_of
+from cutlayer_converter.ops.lowered import Lowered, fused_activation, int8_input, int8_output, refuse
+from cutlayer_converter.ops.multiplier import quantize_multipliers
+
+if TYPE_CHECKING:
+    from cutlayer_converter.graph import Graph, Operator, Tensor
+
+
+def lower(graph: Graph, operator: Operator) -> Lowered:
+    """Checks a fully connected layer and works out its parameters."""
+    source, output = int8_input(graph, operator), int8_output(graph, operator)
+    weights = weights_of(graph, operator, dimensions=2, channel_axis=0)
+    channels, depth = weights.shape
+    rows, rest = divmod(source.count, depth)
+    if rest or output.count != rows * channels or max(rows, depth, channels) > 65535:
+        reason = f"weights {weights.shape} do not take {source.shape} to {output.shape}"
+        refuse(graph, operator, reason, "convert the Keras model again, with sizes up to 65535")
+    multiplier, shift = quantize_multipliers(_scales(source, weights, output, channels))
+    low, high = fused_activation(graph, operator, output)
+    return Lowered(
+        operator=operator,
+        kernel="cl_dense",
+        params_type="cl_conv_params",
+        params={
+            "input": (1, rows, depth),
+            "output": (1, rows, channels),
+            "kernel_height": 1,
+            "kernel_width": 1,
+            "stride_height": 1,
+            "stride_width": 1,
+            "pad_top": 0,
+            "pad_left": 0,
+            "depth_multiplier": 1,
+            "input_zero_point": source.zero_point,
+            "output_zero_point": output.zero_point,
+            "activation_min": low,
+            "activation_max": high,
+            "weights": weights.values,
+            "bias": bias_of(graph, operator, channels),
+            "multiplier": multiplier,
+            "shift": shift,
+        },
+        input=source,
+        second=None,
+        output=output,
+        activation_min=low,
+        activation_max=high,
+        weight_scales=channel_scales(weights, channels),
+    )
+
+
+def _scales(source: Tensor, weights: Tensor, output: Tensor, channels: int) -> list[float]:
+    """Real multipliers as TFLM has them: with one weight scale the product of scales is a float32."""
+    if len(weights.scales) > 1:
+        return convolution_scales(source, weights, output, channels)
+    product = np.float32(source.scale * weights.scales[0])
+    return [float(product) / float(output.scale)] * channels
