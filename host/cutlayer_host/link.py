@@ -17,7 +17,7 @@ import enum
 import random
 import struct
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cutlayer_host.errors import LinkLost
 from cutlayer_host.window import MAX_WINDOW_FRAMES, ReceiveWindow, SendWindow
@@ -72,6 +72,26 @@ _PAYLOAD_BYTES: dict[int, int] = {
 def _fits(kind: int, payload_bytes: int) -> bool:
     least = _PAYLOAD_BYTES.get(kind)
     return payload_bytes == 0 if least == 0 else least is not None and payload_bytes >= least
+
+
+class Header(NamedTuple):
+    """The first 12 bytes of a body."""
+
+    kind: int
+    connection: int
+    seq: int = 0
+    ack: int = 0
+    sack: int = 0
+    credit: int = 0
+
+    def encode(self) -> bytes:
+        """To 12 bytes."""
+        return _HEADER.pack(*self)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Header:
+        """From a body of 12 bytes or more."""
+        return cls(*_HEADER.unpack_from(body))
 
 
 class LinkState(enum.Enum):
@@ -246,7 +266,7 @@ class Link:
             self._syn_due_ms = now_ms + SYN_INTERVAL_MS
             frames.append(self._parameters_frame(FrameKind.SYN, self.connection))
         while self._resets:
-            frames.append(encode_frame(_HEADER.pack(FrameKind.RESET, self._resets.pop(), 0, 0, 0, 0)))
+            frames.append(encode_frame(Header(FrameKind.RESET, self._resets.pop()).encode()))
         if self._syn_ack_for:
             frames.append(self._parameters_frame(FrameKind.SYN_ACK, self._syn_ack_for))
             self._syn_ack_for = 0
@@ -317,7 +337,7 @@ class Link:
 
     def _take(self, body: bytes, now_ms: float, events: list[LinkEvent]) -> None:
         """One body through the table of SPEC.md, section 2."""
-        kind, connection, seq, ack, sack, credit = _HEADER.unpack_from(body)
+        kind, connection, seq, ack, sack, credit = Header.decode(body)
         payload = body[HEADER_BYTES:]
         if not connection or not _fits(kind, len(payload)):
             self._malformed()
@@ -380,27 +400,21 @@ class Link:
     ) -> None:
         receiving = self._receiving
         fields = (receiving.expected, receiving.sack, 0 if self._busy else receiving.credit)
-        budget = -1 if max_bytes is None else max(max_bytes - sum(map(len, frames)), 0)
-        while budget and (flight := sending.next_frame(now_ms)) is not None:
-            header = _HEADER.pack(FrameKind.DATA, self.connection, flight.seq, *fields)
-            frame = encode_frame(header + flight.payload)
-            frames.append(frame)
+        room = float("inf") if max_bytes is None else max_bytes - sum(map(len, frames))
+        while room > 0 and (flight := sending.next_frame(now_ms)) is not None:
+            header = Header(FrameKind.DATA, self.connection, flight.seq, *fields)
+            frames.append(encode_frame(header.encode() + flight.payload))
+            room -= len(frames[-1])
             self._ack_owed = False
-            if max_bytes is not None:
-                budget = max(budget - len(frame), 0)
+        kind = FrameKind.ACK if self._ack_owed else None
         probe_ms = self._probe_due_ms(sending)
         if probe_ms is not None and now_ms >= probe_ms:
             self._pinged_ms = now_ms
+            kind = FrameKind.PING
+        if kind is not None:
             self._ack_owed = False
-            frames.append(
-                encode_frame(_HEADER.pack(FrameKind.PING, self.connection, sending.next_seq, *fields))
-            )
-        elif self._ack_owed:
-            self._ack_owed = False
-            frames.append(
-                encode_frame(_HEADER.pack(FrameKind.ACK, self.connection, sending.next_seq, *fields))
-            )
+            frames.append(encode_frame(Header(kind, self.connection, sending.next_seq, *fields).encode()))
 
     def _parameters_frame(self, kind: FrameKind, connection: int) -> bytes:
-        header = _HEADER.pack(kind, connection, 0, 0, 0, self.parameters.window_bytes)
-        return encode_frame(header + self.parameters.encode())
+        header = Header(kind, connection, credit=self.parameters.window_bytes)
+        return encode_frame(header.encode() + self.parameters.encode())

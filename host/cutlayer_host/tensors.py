@@ -54,14 +54,14 @@ def lossless(codec: int) -> bool:
 def as_sent(values: Int8, codec: int) -> Int8:
     """What the other side gets to see of `values`: y' of y."""
     width = _width(codec)
-    return _SENT[width][_CODES[width][values.view(np.uint8)]]
+    return np.take(_SENT[width], np.take(_CODES[width], values.view(np.uint8)))
 
 
 def masked(values: Int8, codec: int, activation_min: int, activation_max: int) -> Mask:
     """True for the elements without gradient. y and y' give the same mask."""
     codes = _CODES[_width(codec)]
     clamped = (codes == codes[activation_min & 0xFF]) | (codes == codes[activation_max & 0xFF])
-    return clamped[values.view(np.uint8)]
+    return np.take(clamped, values.view(np.uint8))
 
 
 def activation_data(values: Int8, codec: int, zero_point: int) -> bytes:
@@ -78,7 +78,7 @@ def activation_values(data: bytes, count: int, codec: int, zero_point: int) -> I
     """The `count` elements of one PIECE, y'. Raises ProtocolError(LENGTH)."""
     width = _width(codec)
     if codec < ZERO_SUPPRESSED:
-        return _SENT[width][_unpack(data, count, width)]
+        return np.take(_SENT[width], _unpack(data, count, width))
     bitmap_bytes = (count + 7) // 8
     if len(data) < bitmap_bytes:
         raise _wrong_length(data, bitmap_bytes)
@@ -86,7 +86,7 @@ def activation_values(data: bytes, count: int, codec: int, zero_point: int) -> I
     shown = np.unpackbits(bitmap, count=count, bitorder="little").view(np.bool_)
     codes = np.full(count, _CODES[width][zero_point & 0xFF])
     codes[shown] = _unpack(data[bitmap_bytes:], int(np.count_nonzero(shown)), width)
-    return _SENT[width][codes]
+    return np.take(_SENT[width], codes)
 
 
 def gradient_data(values: Int8, masked: Mask, codec: int) -> bytes:
