@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cutlayer_host.errors import DeviceFault, LabelError, LinkLost, NumberError, TailError
+from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, LinkLost, NumberError, TailError
 from cutlayer_host.gradient import GradientQuantizer
-from cutlayer_host.messages import NO_LABEL
+from cutlayer_host.messages import NO_LABEL, Configure, Flag, Optimizer
 from cutlayer_host.optimizer import OptimizerSettings
+from cutlayer_host.tensors import GRADIENT_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -146,9 +147,10 @@ class Trainer:
         self._on_step = on_step
         self._reconnect = reconnect
         self._sample_numbers = itertools.count(1)
-        limit = (127, 7, 1)[self.settings.gradient_codec]
+        limit = GRADIENT_LIMITS[self.settings.gradient_codec]
         self._gradient = GradientQuantizer(limit, seed=self.settings.seed)
         self._scale = 0.0
+        self._zero_point = 0
 
     async def start(self) -> None:
         """Configures the board.
@@ -157,6 +159,11 @@ class Trainer:
             TailError: the tail takes smashed data of another size than the board gives.
             DeviceError: the board refuses the settings.
         """
+        if self.settings.update_head and not self.device.welcome.flags & Flag.TRAINABLE:
+            raise DeviceError(
+                f"{self.device.url}: the head's last layer cannot be trained",
+                "train the tail alone with --freeze-head, or cut after a Conv2D, DepthwiseConv2D or Dense",
+            )
         count = self.device.welcome.smashed_count
         if count != self.tail.count:
             raise TailError(
@@ -277,8 +284,8 @@ class Trainer:
                 raise
             if update_head:
                 # The mean over the mini-batch: the board adds up, and knows nothing of its size.
-                await self.device.gradient(number, integers, scale / len(batch))
-            self._scale = smashed.scale
+                self.device.gradient(smashed, integers, scale / len(batch))
+            self._scale, self._zero_point = smashed.scale, smashed.zero_point
             saturated += smashed.saturated
             correct += outcome.predicted == label
             losses.append(outcome.loss)
@@ -291,7 +298,7 @@ class Trainer:
         outcome = self.tail.step(smashed.values, smashed.scale, smashed.zero_point, label)
         if not (math.isfinite(outcome.loss) and np.isfinite(outcome.gradient).all()):
             raise NumberError(
-                f"recording {visit.recording}, label {label}: loss {outcome.loss}, or its gradient, is not finite",
+                f"recording {visit.recording}, label {label}: loss or gradient not finite ({outcome.loss})",
                 "lower the learning rate; the board and the tail are as after the step before",
             )
         integers, scale = self._gradient.quantize(outcome.gradient, smashed.masked)
@@ -314,7 +321,9 @@ class Trainer:
 
     async def _connect_again(self, lost: LinkLost) -> int:
         """Returns the board's last step; raises `lost` when there is no way back."""
-        for _ in range(RECONNECTIONS if self._reconnect else 0):
+        if self._reconnect is None:
+            raise lost
+        for _ in range(RECONNECTIONS):
             try:
                 self.device = await self._reconnect()
                 return await self._configure(restart=False)
@@ -324,17 +333,24 @@ class Trainer:
 
     async def _configure(self, *, restart: bool) -> int:
         """Returns the board's last step."""
-        return await self.device.configure(
+        settings = self.settings
+        configuration = Configure(
             restart=restart,
-            optimizer=self.settings.optimizer,
-            activation_codec=self.settings.activation_codec,
-            gradient_codec=self.settings.gradient_codec,
+            cut=self.device.welcome.cut_count - 1,
+            activation_codec=settings.activation_codec,
+            gradient_codec=settings.gradient_codec,
+            optimizer=Optimizer[settings.optimizer.name.upper()],
+            momentum=settings.optimizer.momentum,
+            beta2=settings.optimizer.beta2,
+            epsilon=settings.optimizer.epsilon,
         )
+        return (await self.device.configure(configuration)).last_step
 
     async def _widen(self, saturated: float) -> None:
         if saturated > self.settings.rescale_threshold:
             wider = self._scale * self.settings.rescale_factor
-            self._scale = await self.device.rescale(wider)
+            # Both ends of the range move away from the zero point, and a ReLU's zero stays where it is.
+            self._scale = (await self.device.rescale(wider, self._zero_point)).scale
 
     def _label(self, visit: Visit, smashed: SmashedData) -> int:
         label = smashed.label if visit.label is None else visit.label

@@ -1,0 +1,288 @@
+"""A board in memory: the double that tests and benches use where no firmware is needed.
+
+It speaks the whole wire with the board's end of the link. Behind it is no network but a layer of biases: each
+recording has fixed activations, and training adds a bias to each of their elements, by plain SGD. It learns,
+and its weights depend on every gradient that arrived, and on nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from cutlayer_host import tensors
+from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.errors import ProtocolError
+from cutlayer_host.link import Link, Received, Role
+from cutlayer_host.messages import (
+    NO_LABEL,
+    Activation,
+    Applied,
+    Apply,
+    Clear,
+    Cleared,
+    Configure,
+    Configured,
+    DataRead,
+    Error,
+    Flag,
+    Gradient,
+    Hello,
+    Message,
+    Mode,
+    Piece,
+    Read,
+    Rescale,
+    Rescaled,
+    Sample,
+    Stats,
+    StatsAre,
+    Welcome,
+    decode,
+)
+from cutlayer_host.pump import Pump
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from cutlayer_host.link import LinkEvent, Parameters
+    from cutlayer_host.transports import Transport
+
+Floats: TypeAlias = "npt.NDArray[np.float32]"
+
+
+class BoardDouble:
+    """A board whose recordings are float32 [recordings, count] activations.
+
+    Attributes:
+        bias: float32 [count], what the board has learned.
+        last_step: steps applied.
+        taken: the messages that came, by kind.
+        seconds: time spent in here, for benches that want the host's alone.
+    """
+
+    def __init__(
+        self,
+        recordings: Floats,
+        labels: Sequence[int] | None = None,
+        *,
+        model_id: bytes = bytes(32),
+        scale: float = 0.05,
+        zero_point: int = -128,
+        trainable: bool = True,
+        parameters: Parameters | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`zero_point` -128 makes a ReLU of the range's lower end; without `labels` the board knows none."""
+        self.recordings = recordings.astype(np.float32)
+        self.labels = labels
+        self.model_id = model_id
+        self.trainable = trainable
+        self.converted_scale = scale
+        self.zero_point = zero_point
+        self.link = Link(Role.BOARD, parameters, rng=rng)
+        self.taken: dict[Kind, int] = {}
+        self.last_step = 0
+        self.seconds = 0.0
+        self._handlers: dict[type[Message], Callable[..., None]] = {
+            Hello: self._hello,
+            Configure: self._configure,
+            Sample: self._capture,
+            Gradient: self._gradient,
+            Piece: self._piece,
+            Apply: self._apply,
+            Clear: self._clear,
+            Rescale: self._rescale,
+            Read: self._read,
+            Stats: self._stats,
+        }
+        self._restart()
+        self._drop_connection()
+
+    def serve(self, transport: Transport) -> Pump[LinkEvent]:
+        """Returns a pump that answers over `transport` once started; close it to end."""
+        return Pump(transport, self, on_events=lambda _: None, on_end=lambda _: None)
+
+    def receive(self, data: bytes, now_ms: float) -> list[LinkEvent]:
+        """See Link.receive; messages are answered on the way."""
+        began = time.perf_counter()
+        events = self.link.receive(data, now_ms)
+        for event in events:
+            if isinstance(event, Received):
+                self._take(event.payload)
+            else:
+                self._drop_connection()
+        self.seconds += time.perf_counter() - began
+        return events
+
+    def transmit(self, now_ms: float, max_bytes: int | None = None) -> bytes:
+        """See Link.transmit."""
+        began = time.perf_counter()
+        data = self.link.transmit(now_ms, max_bytes)
+        self.seconds += time.perf_counter() - began
+        return data
+
+    def next_timeout_ms(self, now_ms: float) -> float | None:
+        """See Link.next_timeout_ms."""
+        return self.link.next_timeout_ms(now_ms)
+
+    @property
+    def weights_crc(self) -> int:
+        """CRC-32 of the bias."""
+        return zlib.crc32(self.bias.tobytes())
+
+    def _restart(self) -> None:
+        self.bias: Floats = np.zeros(self.recordings.shape[1], np.float32)
+        self.scale = self.converted_scale
+        self.last_step = 0
+
+    def _drop_connection(self) -> None:
+        self._greeted = False
+        self._configuration: Configure | None = None
+        self._drop_step()
+
+    def _drop_step(self) -> None:
+        self._accumulator = np.zeros(self.recordings.shape[1], np.int64)
+        self._gradient_scale = 0.0
+        self._samples = 0
+        self._sample: int | None = None
+        self._masked = np.zeros(0, np.bool_)
+        self._filled: int | None = None
+
+    def _take(self, payload: bytes) -> None:
+        try:
+            message = decode(payload)
+            self.taken[message.KIND] = self.taken.get(message.KIND, 0) + 1
+            self._check_state(message)
+            self._handlers[type(message)](message)
+        except ProtocolError as error:
+            self._send(Error(about=error.about, code=error.code))
+
+    def _check_state(self, message: Message) -> None:
+        greeted = self._greeted or isinstance(message, Hello)
+        free = isinstance(message, (Hello, Configure, Read, Stats))
+        if not greeted or not (free or self._configuration) or type(message) not in self._handlers:
+            raise _refusal(message, ErrorCode.STATE)
+
+    def _send(self, message: Message) -> None:
+        self.link.send(message.encode())
+
+    def _hello(self, _: Hello) -> None:
+        self._greeted = True
+        self._send(
+            Welcome(
+                flags=Flag.TRAINABLE if self.trainable else 0,
+                optimizers=0b01,
+                codecs=0b111,
+                model_id=self.model_id,
+                board="double",
+                last_step=self.last_step,
+                recordings=len(self.recordings),
+                smashed_count=self.recordings.shape[1],
+                weight_count=self.recordings.shape[1],
+                channel_count=1,
+                output_scale=self.scale,
+                output_zero_point=self.zero_point,
+            )
+        )
+
+    def _configure(self, message: Configure) -> None:
+        if message.restart:
+            self._restart()
+        self._configuration = message
+        self._drop_step()
+        self._send(Configured(last_step=self.last_step))
+
+    def _capture(self, message: Sample) -> None:
+        assert self._configuration is not None
+        assert self.link.peer is not None
+        if message.recording >= len(self.recordings):
+            raise _refusal(message, ErrorCode.SENSOR)
+        codec = self._configuration.activation_codec
+        real = self.recordings[message.recording] + self.bias
+        wide = np.rint(real / np.float32(self.scale)) + self.zero_point
+        values = np.clip(wide, -128, 127).astype(np.int8)
+        label = NO_LABEL if self.labels is None else self.labels[message.recording]
+        self._send(
+            Activation(
+                codec=codec,
+                label=label,
+                sample=message.sample,
+                count=values.size,
+                scale=self.scale,
+                zero_point=self.zero_point,
+                saturated=int(np.count_nonzero(wide > 127)),
+                crc=zlib.crc32(values),
+            )
+        )
+        for piece in tensors.activation_pieces(values, codec, self.zero_point, self.link.peer.max_payload):
+            self._send(piece)
+        if message.mode == Mode.TRAIN:
+            self._sample = message.sample
+            self._masked = tensors.masked(values, codec, -128, 127)
+
+    def _gradient(self, message: Gradient) -> None:
+        if message.sample != self._sample:
+            raise _refusal(message, ErrorCode.SAMPLE)
+        self._gradient_scale = message.scale
+        self._filled = 0
+
+    def _piece(self, message: Piece) -> None:
+        assert self._configuration is not None
+        if self._filled is None or message.first != self._filled:
+            raise _refusal(message, ErrorCode.STATE)
+        end = message.first + message.count
+        masked = self._masked[message.first : end]
+        values = tensors.gradient_values(message.data, masked, self._configuration.gradient_codec)
+        self._accumulator[message.first : end] += values
+        self._filled = end
+        if end == self._masked.size:
+            self._filled = self._sample = None
+            self._samples += 1
+
+    def _apply(self, message: Apply) -> None:
+        if message.step == self.last_step + 1:
+            if message.samples != self._samples:
+                raise _refusal(message, ErrorCode.SAMPLE)
+            rate = np.float32(message.learning_rate) * np.float32(self._gradient_scale)
+            self.bias -= rate * self._accumulator.astype(np.float32)
+            self.last_step = message.step
+            self._drop_step()
+        elif message.step != self.last_step:
+            raise _refusal(message, ErrorCode.STEP)
+        self._send(Applied(step=self.last_step, weights_crc=self.weights_crc))
+
+    def _clear(self, _: Clear) -> None:
+        self._drop_step()
+        self._send(Cleared(last_step=self.last_step))
+
+    def _rescale(self, message: Rescale) -> None:
+        self.scale = message.scale
+        self.zero_point = message.zero_point
+        self._send(Rescaled(zero_point=self.zero_point, scale=self.scale, last_step=self.last_step))
+
+    def _read(self, message: Read) -> None:
+        section = self.bias.tobytes()
+        data = section[message.offset : message.offset + message.count]
+        self._send(
+            DataRead(
+                section=message.section,
+                count=len(data),
+                offset=message.offset,
+                total=len(section),
+                data=data,
+            )
+        )
+
+    def _stats(self, _: Stats) -> None:
+        self._send(StatsAre.of([self.link.decoder.counters.frames, self.link.decoder.counters.malformed]))
+
+
+def _refusal(message: Message, code: ErrorCode) -> ProtocolError:
+    return ProtocolError(f"{message.KIND.name}: {code.name}", code=code, about=message.KIND)
