@@ -1,7 +1,7 @@
 """The memory plan: where each activation lies in the one arena.
 
 Offsets are fixed at conversion. Buffers whose lives overlap never share bytes: greedily, each in turn goes to
-the lowest gap that takes it, and of several orders the one with the smallest arena wins. Reshapes are aliases;
+the lowest gap that takes it; of several orders the one with the smallest arena wins. Reshapes are aliases;
 ops that work element by element write over their input where it is not needed again.
 """
 
