@@ -1,0 +1,50 @@
+"""Builds the firmware with the compiler that the board's JSON names (build.toolchain)."""
+
+import shutil
+import sys
+
+from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
+
+PACKAGES = {"native": "build-essential", "arm-none-eabi": "gcc-arm-none-eabi libnewlib-arm-none-eabi"}
+
+env = DefaultEnvironment()
+board = env.BoardConfig()
+toolchain = board.get("build.toolchain")
+prefix = "" if toolchain == "native" else f"{toolchain}-"
+
+for tool in ("gcc", "g++"):
+    if not shutil.which(prefix + tool, path=env["ENV"]["PATH"]):
+        sys.stderr.write(
+            f"error: {prefix}{tool} is not installed\nnext: sudo apt-get install {PACKAGES[toolchain]}\n"
+        )
+        env.Exit(1)
+
+machine = board.get("build.machine_flags", [])
+env.Replace(
+    CC=f"{prefix}gcc",
+    CXX=f"{prefix}g++",
+    AS=f"{prefix}gcc",
+    LINK=f"{prefix}gcc",
+    AR=f"{prefix}gcc-ar",
+    RANLIB=f"{prefix}gcc-ranlib",
+    SIZETOOL=f"{prefix}size" if board.get("build.linker_script", None) else None,
+    PROGNAME="firmware",
+    PROGSUFFIX=".elf",
+    ARFLAGS=["rcD"],
+)
+env.Append(
+    CCFLAGS=[*machine, "-ffunction-sections", "-fdata-sections"],
+    ASFLAGS=machine,
+    CXXFLAGS=["-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"],
+    LINKFLAGS=[*machine, "-Wl,--gc-sections", *board.get("build.link_flags", [])],
+    LIBS=board.get("build.libraries", []),
+)
+if script := board.get("build.linker_script", None):
+    env.Replace(LDSCRIPT_PATH=env.subst("$PROJECT_DIR/" + script))
+    env.Append(LINKFLAGS=["-Wl,-Map=${BUILD_DIR}/firmware.map"])
+
+program = env.BuildProgram()
+if board.get("build.linker_script", None):
+    env.Depends(program, env.subst("$LDSCRIPT_PATH"))
+AlwaysBuild(env.Alias("buildprog", program))
+Default("buildprog")

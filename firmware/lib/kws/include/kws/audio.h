@@ -1,0 +1,37 @@
+// A sensor that hears: recordings of one second to the head's input of 49 x 40 x 1, by integers
+// alone.
+//
+// 1. The front end (kws/frontend.h), fresh for each recording, takes 16,000 samples (PCM, int16,
+// little-endian, 16 kHz) as
+//    100 chunks of 160 and gives 98 frames of 40 values.
+// 2. Frames 2t and 2t + 1 are joined: u = min(255, (3 * (frame[2t][c] + frame[2t + 1][c])) >> 4).
+// 3. q = u - 128. So the head's input scale is 1/128 and its zero point -128.
+//
+// demos/cutlayer_kws/features.py has the same rule for hosts.
+#ifndef KWS_AUDIO_H
+#define KWS_AUDIO_H
+
+#include "cutlayer/head.h"
+#include "cutlayer/recordings.h"
+#include "cutlayer/sensor.h"
+#include "kws/frontend.h"
+
+#define KWS_RECORDING_SAMPLES 16000
+
+struct kws_audio {
+    struct cl_sensor sensor; // hand this to the node
+    const struct cl_recordings *recordings;
+    uint32_t recording; // being captured
+    uint32_t chunk;     // next one of it
+    uint32_t next_live;
+    uint32_t frame_count;
+    uint16_t frame[KWS_CHANNELS]; // an even one that waits for the odd one
+    struct kws_frontend frontend;
+};
+
+// Prepares a sensor for `head`. CL_RECORDING_LIVE takes the recordings in turn.
+// Returns the number of recordings, or CL_ERROR_VALUE when the head's input is not that of step 3.
+int32_t kws_audio_init(struct kws_audio *audio, const struct cl_recordings *recordings,
+                       const struct cl_head *head) CL_CHECK_RESULT;
+
+#endif

@@ -1,0 +1,209 @@
+// A board that is a process: firmware.elf --listen tcp:HOST:PORT|unix:PATH|pty [--microphone FILE]
+//
+// It prints one line, {"url": "..."}, when hosts can reach it, and ends when its stdin closes or at
+// SIGTERM or SIGINT.
+#define _XOPEN_SOURCE 700
+#include "board.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cutlayer/sensor.h"
+#include "listener.h"
+
+#define LABELS_SUFFIX ".labels"
+#define PATH_BYTES 4096u
+#define RECEIVE_BYTES 4096u // as the emulated UART's ring
+enum { NO_LABEL = 255 };
+
+struct microphone {
+    int audio; // descriptors, -1 for none
+    int labels;
+};
+
+static struct listener listener;
+static struct microphone microphone = {-1, -1};
+static struct board the_board;
+static volatile sig_atomic_t stopping;
+static sigset_t signals_while_waiting;
+
+static void stop(int number)
+{
+    (void)number;
+    stopping = 1;
+}
+
+static int32_t link_read(void *context, uint8_t *data, uint32_t capacity)
+{
+    return listener_read(context, data, capacity);
+}
+
+static int32_t link_write(void *context, const uint8_t *data, uint32_t count)
+{
+    return listener_write(context, data, count);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint32_t now_ms(void *context)
+{
+    (void)context;
+    return (uint32_t)(now_ns() / 1000000u);
+}
+
+// Nanoseconds of this computer: a figure of no board.
+static uint32_t ticks(void *context)
+{
+    (void)context;
+    return (uint32_t)now_ns();
+}
+
+static void log_line(void *context, const char *line)
+{
+    (void)context;
+    fprintf(stderr, "%s\n", line);
+}
+
+static int32_t recordings_read(void *context, uint32_t offset, void *data, uint32_t count)
+{
+    const struct microphone *open_microphone = context;
+    ssize_t result = pread(open_microphone->audio, data, count, (off_t)offset);
+    return result < 0 ? CL_ERROR_PORT : (int32_t)result;
+}
+
+static int32_t recordings_label(void *context, uint32_t recording)
+{
+    const struct microphone *open_microphone = context;
+    uint8_t label = NO_LABEL;
+    if (open_microphone->labels < 0 ||
+        pread(open_microphone->labels, &label, 1, (off_t)recording) != 1) {
+        return CL_LABEL_NONE;
+    }
+    return label == NO_LABEL ? CL_LABEL_NONE : label;
+}
+
+// Returns the microphone's bytes, or negative.
+static int64_t open_microphone(const char *path)
+{
+    char labels[PATH_BYTES];
+    struct stat status;
+    microphone.audio = open(path, O_RDONLY);
+    if (microphone.audio < 0 || fstat(microphone.audio, &status) < 0 ||
+        status.st_size > UINT32_MAX ||
+        snprintf(labels, sizeof labels, "%s%s", path, LABELS_SUFFIX) >= (int)sizeof labels) {
+        fprintf(stderr, "error: the microphone's file %s cannot be read\n", path);
+        return CL_ERROR_PORT;
+    }
+    microphone.labels = open(labels, O_RDONLY);
+    return status.st_size;
+}
+
+// SIGTERM and SIGINT come through only while waiting, so that none is missed just before.
+static int32_t watch_signals(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = stop;
+    sigset_t ours;
+    (void)sigemptyset(&ours);
+    (void)sigaddset(&ours, SIGTERM);
+    (void)sigaddset(&ours, SIGINT);
+    if (sigaction(SIGTERM, &action, 0) < 0 || sigaction(SIGINT, &action, 0) < 0 ||
+        sigprocmask(SIG_BLOCK, &ours, &signals_while_waiting) < 0) {
+        return CL_ERROR_PORT;
+    }
+    action.sa_handler = SIG_IGN;
+    return sigaction(SIGPIPE, &action, 0) < 0 ? CL_ERROR_PORT : CL_OK;
+}
+
+struct board *board_open(int argc, char **argv)
+{
+    const char *address = 0;
+    const char *path = 0;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--listen") == 0) {
+            address = argv[i + 1];
+        } else if (strcmp(argv[i], "--microphone") == 0) {
+            path = argv[i + 1];
+        }
+    }
+    if (!address || argc != (path ? 5 : 3)) {
+        fprintf(stderr, "usage: %s --listen tcp:HOST:PORT|unix:PATH|pty [--microphone FILE]\n",
+                argv[0]);
+        return 0;
+    }
+    int64_t bytes = path ? open_microphone(path) : 0;
+    if (bytes < 0 || watch_signals() < 0 || listener_open(&listener, address) < 0) {
+        return 0;
+    }
+    struct board *board = &the_board;
+    board->port.context = &listener;
+    board->port.read = link_read;
+    board->port.write = link_write;
+    board->port.now_ms = now_ms;
+    board->port.ticks = ticks;
+    board->port.log = log_line;
+    board->port.receive_bytes = RECEIVE_BYTES;
+    board->port.board = "native";
+    board->recordings.context = &microphone;
+    board->recordings.read = recordings_read;
+    board->recordings.label = recordings_label;
+    board->recordings.bytes = (uint32_t)bytes;
+    printf("{\"url\": \"%s\"}\n", listener.url);
+    fflush(stdout);
+    return board;
+}
+
+// Sleeps until the link, stdin or a signal has something, at most `wait_ms` (negative: no limit).
+static int wait_for_input(int32_t wait_ms, int link, int write_too, fd_set *readable)
+{
+    fd_set writable;
+    FD_ZERO(readable);
+    FD_ZERO(&writable);
+    FD_SET(STDIN_FILENO, readable);
+    FD_SET(link, readable);
+    if (write_too) {
+        FD_SET(link, &writable);
+    }
+    struct timespec limit = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000L};
+    return pselect(link + 1, readable, &writable, 0, wait_ms < 0 ? 0 : &limit,
+                   &signals_while_waiting);
+}
+
+int32_t board_wait(struct board *board, int32_t wait_ms)
+{
+    (void)board;
+    char ignored[64];
+    fd_set readable;
+    int ready;
+    if (listener.host >= 0) {
+        ready = wait_for_input(wait_ms < 0 ? 0 : wait_ms, listener.host, listener.write_blocked,
+                               &readable);
+    } else {
+        ready = wait_for_input(-1, listener.listening, 0, &readable);
+        if (ready > 0 && FD_ISSET(listener.listening, &readable)) {
+            listener_accept(&listener);
+        }
+    }
+    if (ready > 0 && FD_ISSET(STDIN_FILENO, &readable) &&
+        read(STDIN_FILENO, ignored, sizeof ignored) <= 0) {
+        stopping = 1;
+    }
+    if (stopping) {
+        listener_close(&listener);
+        return CL_ERROR_PORT;
+    }
+    return CL_OK;
+}

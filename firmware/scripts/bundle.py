@@ -1,0 +1,136 @@
+"""Pre-script: the bundle's compiled head becomes part of the firmware.
+
+The bundle is the folder in the environment variable CUTLAYER_BUNDLE, else build/bundle. Its sources are copied below the
+build folder when they differ, and cutlayer_build.h beside them says
+
+    CUTLAYER_NODE_BYTES    the node's memory for this model, so that what does not fit is a link error
+    CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: they are head inputs (firmware/lib/recorded).
+                           By the head's input, or by the environment variable CUTLAYER_SENSOR (audio, recorded).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+AUDIO_SHAPE = [49, 40, 1]
+AUDIO_SCALE = 1.0 / 128.0
+AUDIO_ZERO_POINT = -128
+SENSORS = ("audio", "recorded")
+
+
+class BundleError(Exception):
+    pass
+
+
+def bundle_folder(project: Path, environment: dict[str, str]) -> Path:
+    """The bundle to build."""
+    named = environment.get("CUTLAYER_BUNDLE")
+    folder = project / (named or "build/bundle")
+    if not (folder / "firmware" / "cutlayer_model.c").is_file():
+        said = f"CUTLAYER_BUNDLE={named}" if named else "build/bundle (CUTLAYER_BUNDLE is not set)"
+        raise BundleError(
+            f"no bundle in {said}: {folder / 'firmware' / 'cutlayer_model.c'} does not exist\n"
+            "next: cutlayer convert MODEL.keras --cut LAYER --board BOARD --data CALIBRATION.npz --out build/bundle"
+        )
+    return folder
+
+
+def sensor(bundle: Path, environment: dict[str, str]) -> str:
+    """What the board's recordings are: "audio" or "recorded"."""
+    named = environment.get("CUTLAYER_SENSOR")
+    if named:
+        if named not in SENSORS:
+            raise BundleError(f"CUTLAYER_SENSOR={named} is not one of {', '.join(SENSORS)}")
+        return named
+    manifest = bundle / "manifest.json"
+    given = json.loads(manifest.read_text()).get("input", {}) if manifest.is_file() else {}
+    hears = (
+        list(given.get("shape", [])) == AUDIO_SHAPE
+        and given.get("scale") == AUDIO_SCALE
+        and given.get("zero_point") == AUDIO_ZERO_POINT
+    )
+    return "audio" if hears else "recorded"
+
+
+def write_if_new(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(content)
+        partial.rename(path)
+
+
+def copy_sources(bundle: Path, folder: Path) -> None:
+    """Copies the bundle's C files to `folder`, and takes away what an earlier bundle left there."""
+    wanted = {path.name: path.read_bytes() for path in (bundle / "firmware").glob("*.[ch]")}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.[ch]"):
+        if path.name not in wanted:
+            path.unlink()
+    for name, content in wanted.items():
+        write_if_new(folder / name, content)
+
+
+def node_bytes(project: Path, sources: Path, folder: Path) -> int:
+    """What cl_node_bytes says of the model in `sources`, asked of a program built for this computer; kept in `folder`."""
+    core = project / "firmware" / "lib" / "cutlayer" / "src"
+    include = project / "firmware" / "include"
+    program = project / "firmware" / "scripts" / "node_bytes" / "main.c"
+    compiled = [program, *sorted(sources.glob("*.c")), *sorted(core.rglob("*.c"))]
+    digest = hashlib.sha256()
+    for path in [
+        *compiled,
+        *sorted(sources.glob("*.h")),
+        *sorted(core.rglob("*.h")),
+        *sorted(include.rglob("*.h")),
+    ]:
+        digest.update(path.name.encode() + path.read_bytes())
+    kept = folder / f"node_bytes-{digest.hexdigest()[:16]}"
+    if kept.is_file():
+        return int(kept.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    binary = folder / f"{kept.name}.program"
+    command = ["gcc", "-std=c99", "-w", f"-I{include}", f"-I{core}", f"-I{sources}", "-o", str(binary)]
+    try:
+        subprocess.run([*command, *map(str, compiled), "-lm"], check=True)
+        text = subprocess.run([str(binary)], check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise BundleError(f"the bundle's C does not compile for this computer: {error}") from error
+    write_if_new(kept, text.encode())
+    binary.unlink()
+    return int(text)
+
+
+def build_header(memory_bytes: int, sensor_name: str) -> bytes:
+    lines = [
+        "// Made by firmware/scripts/bundle.py.",
+        f"#define CUTLAYER_NODE_BYTES {memory_bytes}",
+        f"#define CUTLAYER_SENSOR_AUDIO {int(sensor_name == 'audio')}",
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def main(env, environment) -> None:
+    project, build = Path(env.subst("$PROJECT_DIR")), Path(env.subst("$BUILD_DIR"))
+    sources = build / "bundle"
+    try:
+        bundle = bundle_folder(project, environment)
+        copy_sources(bundle, sources)
+        memory_bytes = node_bytes(project, sources, build / "node_bytes")
+        write_if_new(sources / "cutlayer_build.h", build_header(memory_bytes, sensor(bundle, environment)))
+    except BundleError as error:
+        sys.stderr.write(f"error: {error}\n")
+        env.Exit(1)
+        return
+    env.Append(CPPPATH=[str(sources), str(project / "firmware" / "port")])
+    env.BuildSources("$BUILD_DIR/model", str(sources))
+
+
+if "Import" in globals():  # run by PlatformIO
+    Import("env")  # noqa: F821
+    main(env, os.environ)  # noqa: F821

@@ -1,0 +1,13 @@
+// Runs on the computer that builds: the memory that a node needs for the bundle's model, so that
+// the linker can plan it.
+#include <stdio.h>
+
+#include "cutlayer/node.h"
+
+extern const struct cl_model cutlayer_model;
+
+int main(void)
+{
+    printf("%lu\n", (unsigned long)cl_node_bytes(&cutlayer_model));
+    return 0;
+}

@@ -1,0 +1,48 @@
+// One node on one board: the same file for every port.
+#include "board.h"
+#include "cutlayer/node.h"
+#include "cutlayer_build.h"
+
+#if CUTLAYER_SENSOR_AUDIO
+#include "kws/audio.h"
+static struct kws_audio sensor;
+#define sensor_init kws_audio_init
+#else
+#include "recorded/inputs.h"
+static struct recorded_inputs sensor;
+#define sensor_init recorded_inputs_init
+#endif
+
+extern const struct cl_model cutlayer_model;
+
+static struct cl_node node;
+static uint64_t node_memory[(CUTLAYER_NODE_BYTES + 7) / 8] __attribute__((aligned(16)));
+
+int main(int argc, char **argv)
+{
+    struct board *board = board_open(argc, argv);
+    if (!board) {
+        return 1;
+    }
+    const struct cl_port *port = &board->port;
+    if (sensor_init(&sensor, &board->recordings, &cutlayer_model.head) < 0) {
+        port->log(port->context, "error: the sensor does not give what the head takes");
+        return 1;
+    }
+    struct cl_node_config config = {
+        .port = port,
+        .model = &cutlayer_model,
+        .sensor = &sensor.sensor,
+        .memory = node_memory,
+        .memory_bytes = sizeof node_memory,
+    };
+    if (cl_node_init(&node, &config) < 0) {
+        port->log(port->context, "error: the node does not fit its memory");
+        return 1;
+    }
+    int32_t result;
+    do {
+        result = board_wait(board, cl_node_step(&node));
+    } while (result >= 0);
+    return 0;
+}
