@@ -1,0 +1,42 @@
+"""What a command says: progress and tables to a person on stderr, one JSON object to a program on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+@cache
+def console() -> Console:
+    """The console on stderr that everything for a person goes to."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def progress() -> Progress:
+    """A progress bar on stderr, for anything over two seconds; gone when its context ends."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console(),
+        transient=True,
+    )
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Prints one JSON object on stdout, on one line."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
