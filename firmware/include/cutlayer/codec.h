@@ -1,5 +1,6 @@
-// Tensor codecs: int8, int4 and int2 codes, zero suppression, and the mask of the gradient (SPEC.md, section 3.3).
-// Everything works on pieces of a tensor; no buffer is larger than a message.
+// Tensor codecs: int8, int4 and int2 codes, zero suppression, and the mask of the gradient
+// (SPEC.md, section 3.3). Everything works on pieces of a tensor; no buffer is larger than a
+// message.
 #ifndef CUTLAYER_CODEC_H
 #define CUTLAYER_CODEC_H
 
@@ -49,15 +50,15 @@ int32_t cl_mask_has(const struct cl_mask *mask, int8_t y);
 uint32_t cl_codec_gradient_bytes(uint8_t codec, const struct cl_mask *mask, const int8_t *y,
                                  uint32_t count);
 
-// Expands the gradient of the next `count` elements: 0 where masked, else the next code of `data`. `code` is the
-// number of codes taken from `data` so far; the caller has checked its length.
+// Expands the gradient of the next `count` elements: 0 where masked, else the next code of `data`.
+// `code` is the number of codes taken from `data` so far; the caller has checked its length.
 // Returns 0, or CL_ERROR_VALUE for the lowest value of the width.
 int32_t cl_codec_gradient_decode(uint8_t codec, const struct cl_mask *mask, const int8_t *y,
                                  uint32_t count, const uint8_t *data, uint32_t *code,
                                  int8_t *g) CL_CHECK_RESULT;
 
-// The other direction, for a host in C: packs what is not masked. Returns the bytes of `data`, CL_ERROR_MEMORY or
-// CL_ERROR_VALUE.
+// The other direction, for a host in C: packs what is not masked. Returns the bytes of `data`,
+// CL_ERROR_MEMORY or CL_ERROR_VALUE.
 int32_t cl_codec_gradient_encode(uint8_t codec, const struct cl_mask *mask, const int8_t *y,
                                  uint32_t count, const int8_t *g, uint8_t *data,
                                  uint32_t capacity) CL_CHECK_RESULT;

@@ -1,5 +1,6 @@
 // Frames: COBS( body || CRC-32(body) ) and a zero byte (SPEC.md, section 1).
-// A frame that lost or changed a byte is dropped whole; the next zero byte is where the next frame starts.
+// A frame that lost or changed a byte is dropped whole; the next zero byte is where the next frame
+// starts.
 #ifndef CUTLAYER_FRAME_H
 #define CUTLAYER_FRAME_H
 
@@ -16,14 +17,14 @@
 // CRC-32 of IEEE 802.3 (zlib's) over `count` bytes, going on from `crc`; start with 0.
 uint32_t cl_crc32(uint32_t crc, const void *data, uint32_t count);
 
-// Writes the frame of `body` to `frame`. The body may lie in the same buffer, CL_FRAME_CODE_BYTES or more
-// behind the start of `frame`: so one buffer does for both.
-// Returns the bytes written, or CL_ERROR_MEMORY when `capacity` is below CL_FRAME_BYTES(body_bytes).
+// Writes the frame of `body` to `frame`. The body may lie in the same buffer, CL_FRAME_CODE_BYTES
+// or more behind the start of `frame`: so one buffer does for both. Returns the bytes written, or
+// CL_ERROR_MEMORY when `capacity` is below CL_FRAME_BYTES(body_bytes).
 int32_t cl_frame_encode(uint8_t *frame, uint32_t capacity, const uint8_t *body,
                         uint32_t body_bytes) CL_CHECK_RESULT;
 
-// Takes frames out of a stream of bytes. `body` is the caller's: `capacity` bytes, room for the longest
-// body and its CRC-32. It may be changed between two frames.
+// Takes frames out of a stream of bytes. `body` is the caller's: `capacity` bytes, room for the
+// longest body and its CRC-32. It may be changed between two frames.
 struct cl_frame_decoder {
     uint8_t *body;
     uint32_t capacity;
@@ -37,8 +38,9 @@ struct cl_frame_decoder {
 void cl_frame_decoder_init(struct cl_frame_decoder *decoder, uint8_t *body, uint32_t capacity);
 
 // Takes bytes up to the end of a frame or of `data`; `used` says how many.
-// Returns the length of the body now in `body` (valid until the next call), 0 when the frame is not whole yet
-// and all bytes were taken, CL_ERROR_FRAME when a frame ended that has to be dropped. Go on until `used` is `count`.
+// Returns the length of the body now in `body` (valid until the next call), 0 when the frame is not
+// whole yet and all bytes were taken, CL_ERROR_FRAME when a frame ended that has to be dropped. Go
+// on until `used` is `count`.
 int32_t cl_frame_decode(struct cl_frame_decoder *decoder, const uint8_t *data, uint32_t count,
                         uint32_t *used) CL_CHECK_RESULT;
 

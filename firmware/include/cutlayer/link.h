@@ -1,31 +1,31 @@
-// The link: whole messages, in order and once, over a pipe that loses and mangles bytes (SPEC.md, section 2).
-// It knows no I/O and no clock: bytes and the time go in, bytes and messages come out.
+// The link: whole messages, in order and once, over a pipe that loses and mangles bytes (SPEC.md,
+// section 2). It knows no I/O and no clock: bytes and the time go in, bytes and messages come out.
 //
-// What was sent is not kept: a message waits as a token, and the owner writes its payload again whenever it goes
-// out. All memory is the caller's.
+// What was sent is not kept: a message waits as a token, and the owner writes its payload again
+// whenever it goes out. All memory is the caller's.
 #ifndef CUTLAYER_LINK_H
 #define CUTLAYER_LINK_H
 
 #include "cutlayer/frame.h"
+#include "cutlayer/window.h"
 
 #define CL_WIRE_VERSION 1u
 #define CL_LINK_HEADER_BYTES 12u
 #define CL_LINK_PAYLOAD_MIN 128u
 #define CL_LINK_PAYLOAD_MAX 4096u
-#define CL_LINK_FRAMES_MAX 17u // of a receiver's window
-#define CL_LINK_SEND_FRAMES 8u // messages that may wait in the sender; divides 2^16
 #define CL_LINK_DEAD_MS 10000u
 
 // A frame without payload: what an ACK takes of the receiver's buffer.
 #define CL_LINK_CONTROL_BYTES CL_FRAME_BYTES(CL_LINK_HEADER_BYTES)
 
-// Bytes of one receive buffer, of the frame being written, and of all the memory that cl_link_init needs.
-#define CL_LINK_BODY_BYTES(max_payload) \
+// Bytes of one receive buffer, of the frame being written, and of all the memory that cl_link_init
+// needs.
+#define CL_LINK_BODY_BYTES(max_payload)                                                            \
     ((CL_LINK_HEADER_BYTES + (uint32_t)(max_payload) + CL_FRAME_CRC_BYTES + 3u) & ~(uint32_t)3u)
-#define CL_LINK_STAGE_BYTES(max_payload) \
+#define CL_LINK_STAGE_BYTES(max_payload)                                                           \
     ((CL_FRAME_BYTES(CL_LINK_HEADER_BYTES + (uint32_t)(max_payload)) + 3u) & ~(uint32_t)3u)
-#define CL_LINK_BYTES(max_payload, window_frames)                             \
-    (CL_LINK_BODY_BYTES(max_payload) * ((uint32_t)(window_frames) + 1u) + \
+#define CL_LINK_BYTES(max_payload, window_frames)                                                  \
+    (CL_LINK_BODY_BYTES(max_payload) * ((uint32_t)(window_frames) + 1u) +                          \
      CL_LINK_STAGE_BYTES(max_payload))
 
 enum cl_link_role { CL_LINK_BOARD = 0, CL_LINK_HOST = 1 };
@@ -38,38 +38,21 @@ enum cl_link_event {
     CL_LINK_REFUSED = 4, // host: the board speaks another wire version
 };
 
-// Names a message; what is in it is the owner's own affair.
-struct cl_link_token {
-    uint32_t kind;
-    uint32_t first;
-    uint32_t count;
-};
-
 struct cl_link_config {
     enum cl_link_role role;
     uint16_t max_payload;   // longest payload taken, 128 to 4096; no longer one is sent either
     uint16_t window_frames; // 1 to 17
-    uint16_t window_bytes;  // bytes of frames that the receive buffer below holds; at least one longest frame
+    uint16_t window_bytes;  // bytes of frames that the receive buffer below holds; at least one
+                            // longest frame
     uint32_t dead_ms;       // silence that ends a connection; 0: 10 s
 
-    // Writes the payload of `token`. Called at each transmission, so it has to give a message that is right at that
-    // time. Returns its bytes, 1 to `capacity`; anything else ends the connection.
+    // Writes the payload of `token`. Called at each transmission, so it has to give a message that
+    // is right at that time. Returns its bytes, 1 to `capacity`; anything else ends the connection.
     int32_t (*encode)(void *context, const struct cl_link_token *token, uint8_t *payload,
                       uint32_t capacity);
     void *context;
     void *memory; // aligned to 4
     uint32_t memory_bytes;
-};
-
-struct cl_link_outgoing {
-    struct cl_link_token token;
-    uint32_t order;       // of its last transmission among all transmissions
-    uint32_t first_order; // of its first one
-    uint32_t sent_ms;
-    uint16_t frame_bytes; // as sent last; before that, at most
-    uint8_t transmissions;
-    uint8_t arrived;
-    uint8_t lost;
 };
 
 struct cl_link {
@@ -82,40 +65,26 @@ struct cl_link {
     uint8_t ack_due;
     uint8_t ping_due;
     uint8_t reset_due;
-    uint8_t idle; // 1 when nothing was waited for
+    uint8_t idle;            // 1 when nothing was waited for
     uint16_t syn_connection; // that SYN_ACK answers
     uint16_t reset_connection;
 
-    // Sending: [base, next) has been sent, [next, end) waits.
-    struct cl_link_outgoing outgoing[CL_LINK_SEND_FRAMES]; // by sequence number modulo its length
-    uint16_t send_base;
-    uint16_t send_next;
-    uint16_t send_end;
+    struct cl_send_window sending;
+    struct cl_receive_window receiving;
     uint16_t peer_max_payload;
-    uint16_t peer_frames;
-    uint16_t peer_credit;
-    uint32_t order;
-    uint32_t timer_ms; // when the retransmission timer was started
+    uint16_t credit_sent;
     uint32_t heard_ms; // when something valid came, or waiting began
-    uint32_t rto_ms;
-    uint32_t srtt_8ms;   // eighths of a ms
-    uint32_t rttvar_4ms; // quarters of a ms
-    uint8_t rtt_known;
+    uint32_t syn_ms;   // host: when SYN was sent last
 
     // The frame being written.
     uint8_t *stage;
     uint32_t stage_bytes;
     uint32_t stage_written;
-    int32_t stage_slot; // of the outgoing DATA, or -1
+    int32_t stage_seq; // of its DATA, or -1
 
-    // Receiving: held[i] is the buffer of frame recv_next + i, plus one; 0 when it has not arrived.
+    // Receive buffers, and the decoder that fills one of them.
     struct cl_frame_decoder decoder;
     uint8_t *buffers;
-    uint16_t recv_next;
-    uint8_t filling; // buffer of the decoder
-    uint8_t held[CL_LINK_FRAMES_MAX];
-    uint16_t held_bytes[CL_LINK_FRAMES_MAX];
-    uint16_t credit_sent;
 
     uint32_t frames_received;
     uint32_t frames_malformed;
@@ -127,7 +96,8 @@ struct cl_link {
 // Prepares a closed link. Returns the bytes of memory used, or CL_ERROR_ARGUMENT, CL_ERROR_MEMORY.
 int32_t cl_link_init(struct cl_link *link, const struct cl_link_config *config) CL_CHECK_RESULT;
 
-// Host: opens a connection; `connection` is not 0 and not the one before. Returns 0 or CL_ERROR_ARGUMENT.
+// Host: opens a connection; `connection` is not 0 and not the one before. Returns 0 or
+// CL_ERROR_ARGUMENT.
 int32_t cl_link_connect(struct cl_link *link, uint16_t connection, uint32_t now_ms) CL_CHECK_RESULT;
 
 // The pipe broke: forgets frames half read and half written. The connection stays until it is dead.
@@ -136,8 +106,9 @@ void cl_link_interrupted(struct cl_link *link);
 // Takes bytes that came. Any bytes are good: what is no frame is counted and dropped.
 void cl_link_receive(struct cl_link *link, const uint8_t *data, uint32_t count, uint32_t now_ms);
 
-// The next message in order: sets `payload` and returns its bytes, or returns 0 when there is none. It stays
-// until cl_link_release. While messages lie here the other side has no credit.
+// The next message in order: sets `payload` and returns its bytes, or returns 0 when there is none.
+// While messages lie here the other side has no credit. cl_link_release is done with it; its bytes
+// stay until cl_link_receive.
 uint32_t cl_link_message(const struct cl_link *link, const uint8_t **payload);
 void cl_link_release(struct cl_link *link);
 
@@ -150,20 +121,21 @@ uint32_t cl_link_outstanding(const struct cl_link *link);
 // Bytes of the longest payload that may be sent on this connection.
 uint32_t cl_link_payload_max(const struct cl_link *link);
 
-// Queues a message of at most `payload_max` bytes. Returns 0, CL_ERROR_CLOSED, CL_ERROR_MEMORY (no room), or
-// CL_ERROR_ARGUMENT (longer than cl_link_payload_max).
+// Queues a message of at most `payload_max` bytes. Returns 0, CL_ERROR_CLOSED, CL_ERROR_MEMORY (no
+// room), or CL_ERROR_ARGUMENT (longer than cl_link_payload_max).
 int32_t cl_link_send(struct cl_link *link, const struct cl_link_token *token,
                      uint32_t payload_max) CL_CHECK_RESULT;
 
-// Bytes to write now: sets `data` and returns how many, 0 for none. Tell with cl_link_written how many were
-// taken, and ask again.
+// Bytes to write now: sets `data` and returns how many, 0 for none. Tell with cl_link_written how
+// many were taken, and ask again.
 uint32_t cl_link_transmit(struct cl_link *link, uint32_t now_ms, const uint8_t **data);
 void cl_link_written(struct cl_link *link, uint32_t count, uint32_t now_ms);
 
 // The set of events since it was last asked for.
 uint32_t cl_link_events(struct cl_link *link);
 
-// Milliseconds until cl_link_transmit may have something to do without new input; UINT32_MAX for never.
+// Milliseconds until cl_link_transmit may have something to do without new input; UINT32_MAX for
+// never.
 uint32_t cl_link_timeout_ms(const struct cl_link *link, uint32_t now_ms);
 
 #endif

@@ -1,5 +1,6 @@
-// Messages of the session, to and from bytes (SPEC.md, section 3.1). What a host sends is decoded, what a board
-// sends is encoded. Decoding checks all that needs no state: kind, length, ranges, finite floats.
+// Messages of the session, to and from bytes (SPEC.md, section 3.1). What a host sends is decoded,
+// what a board sends is encoded. Decoding checks all that needs no state: kind, length, ranges,
+// finite floats.
 #ifndef CUTLAYER_MESSAGE_H
 #define CUTLAYER_MESSAGE_H
 
@@ -108,7 +109,8 @@ struct cl_message {
     } as;
 };
 
-// Returns 0, CL_ERROR_KIND, CL_ERROR_LENGTH or CL_ERROR_VALUE; `message->kind` is set whenever there is a byte.
+// Returns 0, CL_ERROR_KIND, CL_ERROR_LENGTH or CL_ERROR_VALUE; `message->kind` is set whenever
+// there is a byte.
 int32_t cl_message_decode(struct cl_message *message, const uint8_t *payload,
                           uint32_t bytes) CL_CHECK_RESULT;
 
@@ -150,7 +152,8 @@ struct cl_applied {
     uint32_t saturated;
 };
 
-// Encoders write to `payload`, which has room (CL_LINK_PAYLOAD_MIN holds every one of them), and return the bytes.
+// Encoders write to `payload`, which has room (CL_LINK_PAYLOAD_MIN holds every one of them), and
+// return the bytes.
 int32_t cl_welcome_encode(const struct cl_welcome *welcome, uint8_t *payload);
 int32_t cl_activation_encode(const struct cl_activation_head *activation, uint8_t *payload);
 int32_t cl_applied_encode(const struct cl_applied *applied, uint8_t *payload);

@@ -1,5 +1,6 @@
-// A node: one board's end of split training. It ties the head, the trainable layer and the link together.
-// All state is in structs and memory that the caller owns, so that one process can run many nodes.
+// A node: one board's end of split training. It ties the head, the trainable layer and the link
+// together. All state is in structs and memory that the caller owns, so that one process can run
+// many nodes.
 #ifndef CUTLAYER_NODE_H
 #define CUTLAYER_NODE_H
 
@@ -10,19 +11,20 @@
 #include "cutlayer/session.h"
 #include "cutlayer/train.h"
 
-// Longest payload and frames out of order that a node takes. A port with a small receive ring gets shorter
-// payloads.
+// Longest payload and frames out of order that a node takes. A port with a small receive ring gets
+// shorter payloads.
 #define CL_NODE_MAX_PAYLOAD 1024u
 #define CL_NODE_WINDOW_FRAMES 4u
 
-// The part of a receive ring that no credit is given for: the host's frames without payload go there.
-#define CL_NODE_RING_SLACK_BYTES ((CL_LINK_SEND_FRAMES + 2u) * CL_LINK_CONTROL_BYTES)
+// The part of a receive ring that no credit is given for: the host's frames without payload go
+// there.
+#define CL_NODE_RING_SLACK_BYTES ((CL_WINDOW_SEND_FRAMES + 2u) * CL_LINK_CONTROL_BYTES)
 
-// Bytes of a node's memory for a head's arena, cl_train_bytes of its trainable layer and its output channels
-// (both 0 without one): what cl_node_bytes returns, for static arrays.
+// Bytes of a node's memory for a head's arena, cl_train_bytes of its trainable layer and its output
+// channels (both 0 without one): what cl_node_bytes returns, for static arrays.
 #define CL_NODE_ALIGN(bytes) (((uint32_t)(bytes) + 15u) & ~(uint32_t)15u)
-#define CL_NODE_BYTES(arena_bytes, train_bytes, channel_count)                          \
-    (CL_NODE_ALIGN(arena_bytes) + CL_NODE_ALIGN(train_bytes) + CL_NODE_ALIGN(channel_count) + \
+#define CL_NODE_BYTES(arena_bytes, train_bytes, channel_count)                                     \
+    (CL_NODE_ALIGN(arena_bytes) + CL_NODE_ALIGN(train_bytes) + CL_NODE_ALIGN(channel_count) +      \
      CL_NODE_ALIGN(CL_LINK_BYTES(CL_NODE_MAX_PAYLOAD, CL_NODE_WINDOW_FRAMES)))
 
 struct cl_node_config {
@@ -43,16 +45,17 @@ struct cl_node {
     int32_t port_error; // of the present call, while it goes on
 };
 
-// Bytes of memory that a node needs for `model`: arena, training state and link buffers. Never fails.
+// Bytes of memory that a node needs for `model`: arena, training state and link buffers. Never
+// fails.
 uint32_t cl_node_bytes(const struct cl_model *model);
 
-// Prepares a node. Returns the bytes used, or CL_ERROR_MEMORY, CL_ERROR_ARGUMENT (memory not aligned, a receive ring
-// too small for the shortest payload, or something missing).
+// Prepares a node. Returns the bytes used, or CL_ERROR_MEMORY, CL_ERROR_ARGUMENT (memory not
+// aligned, a receive ring too small for the shortest payload, or something missing).
 int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config) CL_CHECK_RESULT;
 
-// Does bounded work: reads and writes the link without blocking, and one piece of capture, head or update.
-// Returns the ms until it wants to be called again (0: at once; sooner never hurts), or negative when the link
-// is lost (call again when the port is back).
+// Does bounded work: reads and writes the link without blocking, and one piece of capture, head or
+// update. Returns the ms until it wants to be called again (0: at once; sooner never hurts), or
+// negative when the link is lost (call again when the port is back).
 int32_t cl_node_step(struct cl_node *node) CL_CHECK_RESULT;
 
 #endif

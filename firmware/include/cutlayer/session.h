@@ -1,6 +1,6 @@
-// The session: what a board does with the messages of a host (SPEC.md, section 3). It knows no link, no sensor and no
-// clock: messages and events go in, replies come out as tokens that cl_session_encode turns into payloads, as often
-// as the link sends them.
+// The session: what a board does with the messages of a host (SPEC.md, section 3). It knows no
+// link, no sensor and no clock: messages and events go in, replies come out as tokens that
+// cl_session_encode turns into payloads, as often as the link sends them.
 #ifndef CUTLAYER_SESSION_H
 #define CUTLAYER_SESSION_H
 
@@ -92,26 +92,28 @@ struct cl_session {
     uint32_t counters[CL_COUNTER_COUNT];
 };
 
-// Prepares a session that is CONNECTED, with the converted weights. Returns 0, or an error of cl_train_init.
+// Prepares a session that is CONNECTED, with the converted weights. Returns 0, or an error of
+// cl_train_init.
 int32_t cl_session_init(struct cl_session *session,
                         const struct cl_session_config *config) CL_CHECK_RESULT;
 
 // Tells of an event. Returns 0, or CL_ERROR_STATE when the present state does not know it.
 int32_t cl_session_event(struct cl_session *session, enum cl_event event) CL_CHECK_RESULT;
 
-// Whether a message of this kind has to wait: while a sample is captured or sent, and, when it changes
-// what replies are made of, until the `outstanding` replies have arrived.
+// Whether a message of this kind has to wait: while a sample is captured or sent, and, when it
+// changes what replies are made of, until the `outstanding` replies have arrived.
 int32_t cl_session_waits(const struct cl_session *session, uint8_t kind, uint32_t outstanding);
 
-// Takes one message of any bytes. Returns 1 when `reply` has to be sent, 0 when there is no answer. Whatever is wrong
-// with the message is in the reply.
+// Takes one message of any bytes. Returns 1 when `reply` has to be sent, 0 when there is no answer.
+// Whatever is wrong with the message is in the reply.
 int32_t cl_session_take(struct cl_session *session, const uint8_t *payload, uint32_t bytes,
                         struct cl_link_token *reply) CL_CHECK_RESULT;
 
 // The ops of the head that a sample runs: [0, this).
 uint16_t cl_session_op_count(const struct cl_session *session);
 
-// Runs op `op` of the head: the trainable layer from RAM, all others as converted. Returns 0 or negative.
+// Runs op `op` of the head: the trainable layer from RAM, all others as converted. Returns 0 or
+// negative.
 int32_t cl_session_run(struct cl_session *session, uint16_t op) CL_CHECK_RESULT;
 
 // CAPTURING is over: the sample's label, and SENDING. Returns 0 or CL_ERROR_STATE.
@@ -121,8 +123,8 @@ int32_t cl_session_captured(struct cl_session *session, int32_t label) CL_CHECK_
 int32_t cl_session_failed(struct cl_session *session, int32_t code,
                           struct cl_link_token *reply) CL_CHECK_RESULT;
 
-// SENDING: the next message of the sample for payloads of at most `capacity` bytes. Returns 1 when `token` is
-// set, 0 when all have been handed out.
+// SENDING: the next message of the sample for payloads of at most `capacity` bytes. Returns 1 when
+// `token` is set, 0 when all have been handed out.
 int32_t cl_session_next(struct cl_session *session, uint32_t capacity, struct cl_link_token *token);
 
 // SENDING is over: everything has arrived. Returns 0 or CL_ERROR_STATE.

@@ -36,11 +36,10 @@ static int32_t decode_configure(struct cl_message *message, const uint8_t *paylo
     configure->momentum = cl_get_f32(payload + 8);
     configure->beta2 = cl_get_f32(payload + 12);
     configure->epsilon = cl_get_f32(payload + 16);
-    int epsilon_is_valid = configure->optimizer == 1 ? is_positive(configure->epsilon)
-                                                     : is_finite(configure->epsilon) &&
-                                                           configure->epsilon >= 0.0f;
-    int is_valid = configure->restart <= 1 &&
-                   cl_codec_is_activation(configure->activation_codec) &&
+    int epsilon_is_valid = configure->optimizer == 1
+                               ? is_positive(configure->epsilon)
+                               : is_finite(configure->epsilon) && configure->epsilon >= 0.0f;
+    int is_valid = configure->restart <= 1 && cl_codec_is_activation(configure->activation_codec) &&
                    cl_codec_is_gradient(configure->gradient_codec) && configure->optimizer <= 1 &&
                    is_fraction(configure->momentum) && is_fraction(configure->beta2) &&
                    epsilon_is_valid;
@@ -106,11 +105,16 @@ static const struct layout {
     uint8_t bytes;
     int32_t (*decode)(struct cl_message *message, const uint8_t *payload);
 } layouts[] = {
-    {CL_HELLO, 4, decode_hello},       {CL_CONFIGURE, 24, decode_configure},
-    {CL_SAMPLE, 12, decode_sample},    {CL_GRADIENT, 16, decode_gradient},
-    {CL_APPLY, 12, decode_apply},      {CL_CLEAR, 4, 0},
-    {CL_RESCALE, 12, decode_rescale},  {CL_READ, 12, decode_read},
-    {CL_STATS, 4, 0},                  {CL_PIECE, CL_PIECE_BYTES, decode_piece},
+    {CL_HELLO, 4, decode_hello},
+    {CL_CONFIGURE, 24, decode_configure},
+    {CL_SAMPLE, 12, decode_sample},
+    {CL_GRADIENT, 16, decode_gradient},
+    {CL_APPLY, 12, decode_apply},
+    {CL_CLEAR, 4, 0},
+    {CL_RESCALE, 12, decode_rescale},
+    {CL_READ, 12, decode_read},
+    {CL_STATS, 4, 0},
+    {CL_PIECE, CL_PIECE_BYTES, decode_piece},
     {CL_ERROR, 8, 0},
 };
 

@@ -4,8 +4,8 @@
 
 #define READ_BYTES 128u // at a time, on the stack
 #define READS_PER_STEP 8
-#define IDLE_MS 1000u   // longest sleep
-#define BLOCKED_MS 1    // until a port that took nothing is asked again
+#define IDLE_MS 1000u // longest sleep
+#define BLOCKED_MS 1  // until a port that took nothing is asked again
 
 enum phase { PHASE_START = 0, PHASE_SENSOR = 1, PHASE_HEAD = 2 };
 
@@ -258,7 +258,8 @@ static int32_t take_message(struct cl_node *node)
         return 0;
     }
     uint8_t kind = payload[0];
-    // The payload outlives its release; so its acknowledgement need not wait for the work, nor the credit.
+    // The payload outlives its release; so its acknowledgement need not wait for the work, nor the
+    // credit.
     cl_link_release(&node->link);
     int32_t result = kind == CL_PIECE || kind == CL_APPLY ? write_link(node) : 0;
     if (result < 0) {

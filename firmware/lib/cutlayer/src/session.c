@@ -2,55 +2,11 @@
 
 #include "bytes.h"
 #include "cutlayer/sensor.h"
-
-// Replies as tokens: kind in the lowest byte; what else tells the payload in the rest of `kind`, `first` and `count`.
-#define TOKEN_KIND(token) ((uint8_t)((token)->kind & 0xFFu))
-#define TOKEN_MORE(token) ((uint8_t)((token)->kind >> 8 & 0xFFu))
-
-static struct cl_link_token token_of(uint8_t kind, uint8_t more, uint32_t first, uint32_t count)
-{
-    struct cl_link_token token = {kind | (uint32_t)more << 8, first, count};
-    return token;
-}
-
-static int is_trainable(const struct cl_session *session)
-{
-    return session->config.model->trainable != 0;
-}
-
-static uint32_t last_step(const struct cl_session *session)
-{
-    return is_trainable(session) ? session->train.step : 0;
-}
-
-static const struct cl_cut *deepest_cut(const struct cl_session *session)
-{
-    const struct cl_head *head = &session->config.model->head;
-    return &head->cuts[head->cut_count - 1];
-}
-
-// Whether the present cut lies behind the trainable layer.
-static int runs_trainable(const struct cl_session *session)
-{
-    return is_trainable(session) && session->cut + 1 == session->config.model->head.cut_count;
-}
-
-// The present cut as it is now: training moves the deepest one.
-static struct cl_cut present_cut(const struct cl_session *session)
-{
-    struct cl_cut cut = session->config.model->head.cuts[session->cut];
-    if (runs_trainable(session)) {
-        cut.scale = session->train.output_scale;
-        cut.zero_point = session->train.params.output_zero_point;
-        cut.activation_min = session->train.params.activation_min;
-        cut.activation_max = session->train.params.activation_max;
-    }
-    return cut;
-}
+#include "session_state.h"
 
 static void drop_step(struct cl_session *session)
 {
-    if (is_trainable(session)) {
+    if (cl_session_is_trainable(session)) {
         cl_train_clear(&session->train);
     }
 }
@@ -60,7 +16,7 @@ int32_t cl_session_init(struct cl_session *session, const struct cl_session_conf
     memset(session, 0, sizeof *session);
     session->config = *config;
     session->cut = (uint16_t)(config->model->head.cut_count - 1);
-    if (is_trainable(session)) {
+    if (cl_session_is_trainable(session)) {
         const struct cl_trainable *layer = config->model->trainable;
         struct cl_train_config train = {layer->optimizer_max, 0.9f, 0.999f, 1e-7f};
         int32_t result = cl_train_init(&session->train, layer, &train, config->train_memory,
@@ -82,7 +38,7 @@ static int32_t on_hello(struct cl_session *session, const struct cl_message *mes
 {
     (void)session;
     (void)message;
-    *reply = token_of(CL_WELCOME, 0, 0, 0);
+    *reply = cl_session_token(CL_WELCOME, 0, 0, 0);
     return 1;
 }
 
@@ -94,11 +50,10 @@ static int32_t on_configure(struct cl_session *session, const struct cl_message 
     if (configure->cut >= config->model->head.cut_count) {
         return CL_ERROR_VALUE;
     }
-    if (is_trainable(session)) {
+    if (cl_session_is_trainable(session)) {
         const struct cl_trainable *layer = config->model->trainable;
         struct cl_train_config train = {(enum cl_optimizer)configure->optimizer,
-                                        configure->momentum, configure->beta2,
-                                        configure->epsilon};
+                                        configure->momentum, configure->beta2, configure->epsilon};
         if (train.optimizer > layer->optimizer_max) {
             return CL_ERROR_VALUE;
         }
@@ -117,7 +72,7 @@ static int32_t on_configure(struct cl_session *session, const struct cl_message 
     session->cut = configure->cut;
     session->activation_codec = configure->activation_codec;
     session->gradient_codec = configure->gradient_codec;
-    *reply = token_of(CL_CONFIGURED, 0, last_step(session), 0);
+    *reply = cl_session_token(CL_CONFIGURED, 0, cl_session_last_step(session), 0);
     return 1;
 }
 
@@ -125,7 +80,7 @@ static int32_t on_sample(struct cl_session *session, const struct cl_message *me
                          struct cl_link_token *reply)
 {
     (void)reply;
-    if (message->as.sample.mode == CL_MODE_TRAIN && !runs_trainable(session)) {
+    if (message->as.sample.mode == CL_MODE_TRAIN && !cl_session_runs_trainable(session)) {
         return CL_ERROR_VALUE;
     }
     session->sample = message->as.sample;
@@ -141,7 +96,7 @@ static int32_t on_gradient(struct cl_session *session, const struct cl_message *
         return CL_ERROR_SAMPLE;
     }
     if (gradient->codec != session->gradient_codec ||
-        gradient->count != cl_shape_count(deepest_cut(session)->shape) ||
+        gradient->count != cl_shape_count(cl_session_deepest_cut(session)->shape) ||
         (session->train.samples_in_step > 0 && gradient->scale != session->gradient_scale)) {
         return CL_ERROR_VALUE;
     }
@@ -150,14 +105,16 @@ static int32_t on_gradient(struct cl_session *session, const struct cl_message *
     return 0;
 }
 
-// Adds `count` elements of the gradient to the row at hand, and the row to the accumulator when it is whole.
+// Adds `count` elements of the gradient to the row at hand, and the row to the accumulator when it
+// is whole.
 static int32_t add_to_row(struct cl_session *session, const struct cl_mask *mask, uint32_t count,
                           const uint8_t *data, uint32_t *code)
 {
     const struct cl_head *head = &session->config.model->head;
     uint32_t channels = session->config.model->trainable->channel_count;
     uint32_t channel = session->gradient_next % channels;
-    const int8_t *y = session->config.arena + deepest_cut(session)->offset + session->gradient_next;
+    const int8_t *y =
+        session->config.arena + cl_session_deepest_cut(session)->offset + session->gradient_next;
     const int8_t *input = session->config.arena + head->ops[head->op_count - 1].input;
     int32_t result = cl_codec_gradient_decode(session->gradient_codec, mask, y, count, data, code,
                                               session->config.row + channel);
@@ -176,7 +133,7 @@ static int32_t on_piece(struct cl_session *session, const struct cl_message *mes
                         struct cl_link_token *reply)
 {
     const struct cl_piece *piece = &message->as.piece;
-    const struct cl_cut cut = present_cut(session);
+    const struct cl_cut cut = cl_session_cut(session);
     const int8_t *y = session->config.arena + cut.offset;
     uint32_t total = cl_shape_count(cut.shape);
     uint32_t channels = session->config.model->trainable->channel_count;
@@ -187,8 +144,8 @@ static int32_t on_piece(struct cl_session *session, const struct cl_message *mes
     if (piece->first != session->gradient_next || piece->count > total - piece->first) {
         return CL_ERROR_VALUE;
     }
-    if (piece->data_bytes != cl_codec_gradient_bytes(session->gradient_codec, &mask,
-                                                     y + piece->first, piece->count)) {
+    if (piece->data_bytes !=
+        cl_codec_gradient_bytes(session->gradient_codec, &mask, y + piece->first, piece->count)) {
         return CL_ERROR_LENGTH;
     }
     for (uint32_t left = piece->count; left > 0;) {
@@ -226,11 +183,11 @@ static int32_t on_apply(struct cl_session *session, const struct cl_message *mes
                         struct cl_link_token *reply)
 {
     const struct cl_apply *apply = &message->as.apply;
-    *reply = token_of(CL_APPLIED, 0, apply->step, 0);
+    *reply = cl_session_token(CL_APPLIED, 0, apply->step, 0);
     if (session->has_applied && apply->step == session->applied.step) {
         return 1; // a repeat
     }
-    if (!is_trainable(session)) {
+    if (!cl_session_is_trainable(session)) {
         return CL_ERROR_STATE;
     }
     if (apply->step != session->train.step + 1) {
@@ -240,8 +197,7 @@ static int32_t on_apply(struct cl_session *session, const struct cl_message *mes
         return CL_ERROR_SAMPLE;
     }
     uint32_t saturated = session->train.saturated;
-    int32_t result =
-        cl_train_apply(&session->train, session->gradient_scale, apply->learning_rate);
+    int32_t result = cl_train_apply(&session->train, session->gradient_scale, apply->learning_rate);
     if (result < 0) {
         return result;
     }
@@ -258,7 +214,7 @@ static int32_t on_clear(struct cl_session *session, const struct cl_message *mes
 {
     (void)message;
     drop_step(session);
-    *reply = token_of(CL_CLEARED, 0, last_step(session), 0);
+    *reply = cl_session_token(CL_CLEARED, 0, cl_session_last_step(session), 0);
     return 1;
 }
 
@@ -266,11 +222,11 @@ static int32_t on_rescale(struct cl_session *session, const struct cl_message *m
                           struct cl_link_token *reply)
 {
     const struct cl_rescale *rescale = &message->as.rescale;
-    if (!is_trainable(session) || session->train.samples_in_step > 0) {
+    if (!cl_session_is_trainable(session) || session->train.samples_in_step > 0) {
         return CL_ERROR_STATE;
     }
     int32_t result = cl_train_rescale(&session->train, rescale->scale, rescale->zero_point);
-    *reply = token_of(CL_RESCALED, 0, last_step(session), 0);
+    *reply = cl_session_token(CL_RESCALED, 0, cl_session_last_step(session), 0);
     return result < 0 ? result : 1;
 }
 
@@ -279,7 +235,7 @@ static int32_t on_read(struct cl_session *session, const struct cl_message *mess
 {
     const struct cl_read *read = &message->as.read;
     (void)session;
-    *reply = token_of(CL_DATA_READ, read->section, read->offset, read->count);
+    *reply = cl_session_token(CL_DATA_READ, read->section, read->offset, read->count);
     return 1;
 }
 
@@ -288,7 +244,7 @@ static int32_t on_stats(struct cl_session *session, const struct cl_message *mes
 {
     (void)session;
     (void)message;
-    *reply = token_of(CL_STATS_ARE, 0, 0, 0);
+    *reply = cl_session_token(CL_STATS_ARE, 0, 0, 0);
     return 1;
 }
 
@@ -381,7 +337,7 @@ static void refuse(struct cl_session *session, uint8_t about, int32_t code, uint
                    struct cl_link_token *reply)
 {
     session->counters[CL_COUNTER_MESSAGES_REFUSED]++;
-    *reply = token_of(CL_ERROR, about, (uint32_t)code, detail);
+    *reply = cl_session_token(CL_ERROR, about, (uint32_t)code, detail);
 }
 
 int32_t cl_session_take(struct cl_session *session, const uint8_t *payload, uint32_t bytes,
@@ -416,7 +372,7 @@ int32_t cl_session_run(struct cl_session *session, uint16_t op)
 {
     const struct cl_head *head = &session->config.model->head;
     int8_t *arena = session->config.arena;
-    if (!runs_trainable(session) || op + 1 != head->op_count) {
+    if (!cl_session_runs_trainable(session) || op + 1 != head->op_count) {
         int32_t result = cl_head_run(head, arena, op, (uint16_t)(op + 1));
         session->saturated = 0;
         return result < 0 ? result : 0;
@@ -430,7 +386,7 @@ int32_t cl_session_run(struct cl_session *session, uint16_t op)
 
 int32_t cl_session_captured(struct cl_session *session, int32_t label)
 {
-    const struct cl_cut cut = present_cut(session);
+    const struct cl_cut cut = cl_session_cut(session);
     session->label = (int16_t)(label < 0 || label > INT16_MAX ? CL_LABEL_NONE : label);
     session->crc = cl_crc32(0, session->config.arena + cut.offset, cl_shape_count(cut.shape));
     session->head_queued = 0;
@@ -447,11 +403,11 @@ int32_t cl_session_failed(struct cl_session *session, int32_t code, struct cl_li
 
 int32_t cl_session_next(struct cl_session *session, uint32_t capacity, struct cl_link_token *token)
 {
-    const struct cl_cut cut = present_cut(session);
+    const struct cl_cut cut = cl_session_cut(session);
     uint32_t left = cl_shape_count(cut.shape) - session->next_queued;
     if (!session->head_queued) {
         session->head_queued = 1;
-        *token = token_of(CL_ACTIVATION, 0, 0, 0);
+        *token = cl_session_token(CL_ACTIVATION, 0, 0, 0);
         return 1;
     }
     if (left == 0) {
@@ -461,7 +417,7 @@ int32_t cl_session_next(struct cl_session *session, uint32_t capacity, struct cl
     uint32_t count = cl_codec_fit(session->activation_codec, cut.zero_point,
                                   session->config.arena + cut.offset + session->next_queued, left,
                                   capacity - CL_PIECE_BYTES);
-    *token = token_of(CL_PIECE, 0, session->next_queued, count);
+    *token = cl_session_token(CL_PIECE, 0, session->next_queued, count);
     session->next_queued += count;
     return 1;
 }
@@ -469,151 +425,5 @@ int32_t cl_session_next(struct cl_session *session, uint32_t capacity, struct cl
 int32_t cl_session_sent(struct cl_session *session)
 {
     return cl_session_event(session, session->sample.mode == CL_MODE_TRAIN ? CL_EVENT_AWAITED
-                                                                            : CL_EVENT_SENT);
-}
-
-// --- replies ---
-
-static int32_t encode_welcome(const struct cl_session *session, uint8_t *payload)
-{
-    const struct cl_model *model = session->config.model;
-    const struct cl_trainable *layer = model->trainable;
-    const struct cl_cut *cut = deepest_cut(session);
-    struct cl_welcome welcome = {
-        .firmware_version = {CL_VERSION_MAJOR, CL_VERSION_MINOR, CL_VERSION_PATCH},
-        .flags = (uint8_t)((layer != 0) | session->config.is_live << 1 | session->configured << 2),
-        .codecs = 0x17,
-        .model_id = model->id,
-        .board = session->config.board,
-        .last_step = last_step(session),
-        .recordings = session->config.recording_count,
-        .smashed_count = cl_shape_count(cut->shape),
-        .output_scale = cut->scale,
-        .output_zero_point = cut->zero_point,
-        .arena_bytes = model->head.arena_bytes,
-        .cut_count = model->head.cut_count,
-    };
-    if (layer) {
-        welcome.optimizers = layer->optimizer_max == CL_OPTIMIZER_ADAM ? 3 : 1;
-        welcome.weight_count = layer->weight_count;
-        welcome.channel_count = layer->channel_count;
-        welcome.output_scale = session->train.output_scale;
-        welcome.output_zero_point = session->train.params.output_zero_point;
-        welcome.train_bytes = session->config.train_bytes;
-    }
-    return cl_welcome_encode(&welcome, payload);
-}
-
-static int32_t encode_activation(const struct cl_session *session, uint8_t *payload)
-{
-    const struct cl_cut cut = present_cut(session);
-    struct cl_activation_head activation = {
-        .codec = session->activation_codec,
-        .label = session->label,
-        .sample = session->sample.sample,
-        .count = cl_shape_count(cut.shape),
-        .scale = cut.scale,
-        .zero_point = cut.zero_point,
-        .activation_min = cut.activation_min,
-        .activation_max = cut.activation_max,
-        .saturated = session->saturated,
-        .crc = session->crc,
-    };
-    return cl_activation_encode(&activation, payload);
-}
-
-static int32_t encode_piece(const struct cl_session *session, const struct cl_link_token *token,
-                            uint8_t *payload, uint32_t capacity)
-{
-    const struct cl_cut cut = present_cut(session);
-    const int8_t *y = session->config.arena + cut.offset + token->first;
-    int32_t bytes = cl_codec_encode(session->activation_codec, cut.zero_point, y, token->count,
-                                    payload + CL_PIECE_BYTES, capacity - CL_PIECE_BYTES);
-    return bytes < 0 ? bytes
-                     : bytes + cl_piece_encode((uint16_t)token->count, token->first, payload);
-}
-
-// A section of the trainable layer as elements of 1 or 4 bytes. Returns its bytes.
-static uint32_t section_of(const struct cl_session *session, uint8_t section, const void **data)
-{
-    const struct cl_train *train = &session->train;
-    if (!is_trainable(session)) {
-        return 0;
-    }
-    uint32_t weights = session->config.model->trainable->weight_count;
-    uint32_t channels = session->config.model->trainable->channel_count;
-    const void *const sections[CL_SECTION_COUNT] = {train->weights,      train->bias,
-                                                    train->weight_scale, train->master,
-                                                    train->moment1,      train->moment2};
-    *data = sections[section];
-    if (*data == 0) {
-        return 0;
-    }
-    if (section == CL_SECTION_WEIGHTS) {
-        return weights;
-    }
-    return 4 * (section < CL_SECTION_MASTER ? channels : weights + channels);
-}
-
-static int32_t encode_read(const struct cl_session *session, const struct cl_link_token *token,
-                           uint8_t *payload, uint32_t capacity)
-{
-    const void *data = 0;
-    uint8_t section = TOKEN_MORE(token);
-    uint32_t total = section_of(session, section, &data);
-    uint32_t left = token->first < total ? total - token->first : 0;
-    uint32_t room = capacity - CL_DATA_READ_BYTES;
-    uint32_t count = token->count < left ? token->count : left;
-    count = count < room ? count : room;
-    uint8_t word[4];
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t at = token->first + i;
-        if (section == CL_SECTION_WEIGHTS) {
-            payload[CL_DATA_READ_BYTES + i] = ((const uint8_t *)data)[at];
-            continue;
-        }
-        uint32_t bits;
-        memcpy(&bits, (const uint8_t *)data + (at & ~(uint32_t)3u), sizeof bits);
-        cl_put_u32(word, bits);
-        payload[CL_DATA_READ_BYTES + i] = word[at & 3u];
-    }
-    struct cl_read read = {section, (uint16_t)count, token->first};
-    return (int32_t)count + cl_data_read_encode(&read, total, payload);
-}
-
-uint32_t cl_session_reply_bytes(const struct cl_link_token *token, uint32_t capacity)
-{
-    uint8_t kind = TOKEN_KIND(token);
-    return kind == CL_PIECE || kind == CL_DATA_READ ? capacity : CL_WELCOME_BYTES;
-}
-
-int32_t cl_session_encode(const struct cl_session *session, const struct cl_link_token *token,
-                          uint8_t *payload, uint32_t capacity)
-{
-    if (capacity < CL_LINK_PAYLOAD_MIN) {
-        return CL_ERROR_MEMORY;
-    }
-    switch (TOKEN_KIND(token)) {
-    case CL_WELCOME:
-        return encode_welcome(session, payload);
-    case CL_CONFIGURED:
-    case CL_CLEARED:
-        return cl_step_encode((enum cl_message_kind)TOKEN_KIND(token), token->first, payload);
-    case CL_ACTIVATION:
-        return encode_activation(session, payload);
-    case CL_PIECE:
-        return encode_piece(session, token, payload, capacity);
-    case CL_APPLIED:
-        return cl_applied_encode(&session->applied, payload);
-    case CL_RESCALED:
-        return cl_rescaled_encode(session->train.output_scale,
-                                  session->train.params.output_zero_point, token->first, payload);
-    case CL_DATA_READ:
-        return encode_read(session, token, payload, capacity);
-    case CL_STATS_ARE:
-        return cl_stats_are_encode(session->counters, CL_COUNTER_COUNT, payload);
-    default:
-        return cl_error_encode(TOKEN_MORE(token), (int16_t)(int32_t)token->first, token->count,
-                               payload);
-    }
+                                                                           : CL_EVENT_SENT);
 }

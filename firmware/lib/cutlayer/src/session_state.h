@@ -1,0 +1,45 @@
+// What the session*.c files share: its present cut, and how replies are named.
+#ifndef CUTLAYER_SESSION_STATE_H
+#define CUTLAYER_SESSION_STATE_H
+
+#include "cutlayer/session.h"
+
+// Replies as tokens: kind in the lowest byte; what else tells the payload in the rest of `kind`,
+// `first` and `count`.
+#define TOKEN_KIND(token) ((uint8_t)((token)->kind & 0xFFu))
+#define TOKEN_MORE(token) ((uint8_t)((token)->kind >> 8 & 0xFFu))
+
+static inline struct cl_link_token cl_session_token(uint8_t kind, uint8_t more, uint32_t first,
+                                                    uint32_t count)
+{
+    struct cl_link_token token = {kind | (uint32_t)more << 8, first, count};
+    return token;
+}
+
+static inline int cl_session_is_trainable(const struct cl_session *session)
+{
+    return session->config.model->trainable != 0;
+}
+
+static inline uint32_t cl_session_last_step(const struct cl_session *session)
+{
+    return cl_session_is_trainable(session) ? session->train.step : 0;
+}
+
+static inline const struct cl_cut *cl_session_deepest_cut(const struct cl_session *session)
+{
+    const struct cl_head *head = &session->config.model->head;
+    return &head->cuts[head->cut_count - 1];
+}
+
+// Whether the present cut lies behind the trainable layer.
+static inline int cl_session_runs_trainable(const struct cl_session *session)
+{
+    return cl_session_is_trainable(session) &&
+           session->cut + 1 == session->config.model->head.cut_count;
+}
+
+// The present cut as it is now: training moves the deepest one.
+struct cl_cut cl_session_cut(const struct cl_session *session);
+
+#endif
