@@ -20,7 +20,10 @@ from cutlayer_host.wire import MAX_PAYLOAD_BYTES, WIRE_VERSION
 ROOT = Path(__file__).resolve().parents[2]
 _INCLUDE = ROOT / "firmware" / "include"
 _CORE = ROOT / "firmware" / "lib" / "cutlayer" / "src"
-_SOURCES = (ROOT / "firmware" / "port" / "line" / "end.c", _CORE / "link.c", _CORE / "frame.c")
+_SOURCES = (
+    ROOT / "firmware" / "port" / "line" / "end.c",
+    *(_CORE / name for name in ("link.c", "window.c", "frame.c")),
+)
 _FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off", "-fPIC")
 
 _OPENED, _LOST, _REFUSED = 1, 2, 4
@@ -34,8 +37,7 @@ class FirmwareLinkState(ctypes.Structure):
         (name, ctypes.c_uint32)
         for name in (
             *("state", "connection", "room", "outstanding", "payload_max"),
-            *("peer_max_payload", "peer_credit", "peer_frames"),
-            *("frames_received", "frames_malformed", "data_resent"),
+            *("peer_max_payload", "frames_received", "frames_malformed", "data_resent"),
         )
     )
 
@@ -145,7 +147,7 @@ class FirmwareLink:
         if flags & _OPENED:
             self._queue.clear()
             state = self.state
-            events.append(Connected(Parameters(state.peer_max_payload, state.peer_credit, state.peer_frames)))
+            events.append(Connected(Parameters(state.peer_max_payload)))
         payload = ctypes.create_string_buffer(MAX_PAYLOAD_BYTES)
         while count := self._c.end_message(self._end, payload):
             events.append(Received(payload.raw[:count]))

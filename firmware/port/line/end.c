@@ -4,12 +4,14 @@
 
 #include "cutlayer/link.h"
 
+#define SLOTS 16u // as many messages as the link takes, or more
+
 struct end {
     struct cl_link link;
-    uint8_t waiting[CL_LINK_SEND_FRAMES][CL_LINK_PAYLOAD_MAX]; // by token.first
-    uint32_t waiting_bytes[CL_LINK_SEND_FRAMES];
+    uint8_t waiting[SLOTS][CL_LINK_PAYLOAD_MAX]; // by token.first
+    uint32_t waiting_bytes[SLOTS];
     uint32_t sent;
-    uint32_t memory[CL_LINK_BYTES(CL_LINK_PAYLOAD_MAX, CL_LINK_FRAMES_MAX) / 4];
+    uint32_t memory[CL_LINK_BYTES(CL_LINK_PAYLOAD_MAX, 17u) / 4];
 };
 
 struct end_state {
@@ -19,8 +21,6 @@ struct end_state {
     uint32_t outstanding;
     uint32_t payload_max;
     uint32_t peer_max_payload;
-    uint32_t peer_credit;
-    uint32_t peer_frames;
     uint32_t frames_received;
     uint32_t frames_malformed;
     uint32_t data_resent;
@@ -95,7 +95,7 @@ uint32_t end_message(struct end *end, uint8_t *payload)
 int32_t end_send(struct end *end, const uint8_t *payload, uint32_t bytes);
 int32_t end_send(struct end *end, const uint8_t *payload, uint32_t bytes)
 {
-    struct cl_link_token token = {.first = end->sent % CL_LINK_SEND_FRAMES};
+    struct cl_link_token token = {.first = end->sent % SLOTS};
     if (bytes > CL_LINK_PAYLOAD_MAX) {
         return CL_ERROR_ARGUMENT;
     }
@@ -148,8 +148,6 @@ void end_state(const struct end *end, struct end_state *state)
     state->outstanding = cl_link_outstanding(&end->link);
     state->payload_max = cl_link_payload_max(&end->link);
     state->peer_max_payload = end->link.peer_max_payload;
-    state->peer_credit = end->link.peer_credit;
-    state->peer_frames = end->link.peer_frames;
     state->frames_received = end->link.frames_received;
     state->frames_malformed = end->link.frames_malformed;
     state->data_resent = end->link.data_resent;

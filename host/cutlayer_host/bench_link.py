@@ -1,0 +1,182 @@
+"""Goodput of the link in virtual time: `cutlayer bench link`.
+
+The host's end is this package's, the board's end is the firmware's C. Goodput is bytes of tensors over what the line
+could carry in the same time: headers, acknowledgements, checks and waiting are all paid for.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cutlayer_host.link import Parameters
+
+CONNECTION = 1
+LIMIT_MS = 600_000.0
+"""Of virtual time: a line that needs longer has stalled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goodput:
+    """One run. `line_bytes_per_second` is what the line can carry, 8N1."""
+
+    direction: str
+    tensors: int
+    tensor_bytes: int
+    frame_loss: float
+    frame_corruption: float
+    line_bytes_per_second: float
+    bytes_per_second: float
+    fraction: float
+    frames_sent_again: int
+    wall_seconds: float
+
+
+def measure(
+    direction: str,
+    *,
+    baud: int = 921_600,
+    latency_ms: float = 1.0,
+    tensor_bytes: int = 8192,
+    tensors: int = 32,
+    loss: float = 0.0,
+    corruption: float = 0.0,
+    seed: int = 0,
+    board: Parameters,
+) -> Goodput:
+    """Sends tensors as PIECEs `up` (board to host), `down`, or `both` ways at once, and times the line.
+
+    For `both` the fraction is that of the slower direction.
+    """
+    from cutlayer_host.firmware_link import FirmwareLink
+    from cutlayer_host.line import BITS_PER_BYTE, Faults, Line
+    from cutlayer_host.link import Link, LinkEvent, Received, Role
+
+    host_end = Link(Role.HOST, rng=random.Random(seed))
+    board_end = FirmwareLink(Role.BOARD, board)
+    received = {"up": 0, "down": 0}
+
+    def count(name: str, event: LinkEvent) -> None:
+        if isinstance(event, Received):
+            received[name] += len(event.payload) - _PIECE_BYTES
+
+    line = Line(
+        host_end,
+        board_end,
+        on_host=lambda event: count("up", event),
+        on_board=lambda event: count("down", event),
+        baud=baud,
+        latency_ms=latency_ms,
+        faults=Faults(loss=loss, corruption=corruption),
+        seed=seed,
+    )
+    host_end.connect(0.0)
+    line.run(lambda: host_end.peer is not None, LIMIT_MS)
+    started_ms, started_s = line.now_ms, time.perf_counter()
+    directions = ("up", "down") if direction == "both" else (direction,)
+    for name in directions:
+        end = board_end if name == "up" else host_end
+        for piece in _pieces(tensor_bytes, tensors, board.max_payload, random.Random(seed)):
+            end.send(piece)
+    total_bytes = tensors * tensor_bytes
+    line.run(lambda: all(received[name] >= total_bytes for name in directions), LIMIT_MS)
+    seconds = (line.now_ms - started_ms) / 1000.0
+    capacity = baud / BITS_PER_BYTE
+    return Goodput(
+        direction=direction,
+        tensors=tensors,
+        tensor_bytes=tensor_bytes,
+        frame_loss=loss,
+        frame_corruption=corruption,
+        line_bytes_per_second=capacity,
+        bytes_per_second=total_bytes / seconds,
+        fraction=total_bytes / seconds / capacity,
+        frames_sent_again=host_end.sent_again + board_end.state.data_resent,
+        wall_seconds=time.perf_counter() - started_s,
+    )
+
+
+_PIECE_BYTES = 8
+
+
+def _pieces(tensor_bytes: int, tensors: int, max_payload: int, rng: random.Random) -> list[bytes]:
+    """Tensors of random int8 as encoded PIECEs."""
+    from cutlayer_host.messages import Piece
+
+    most = max_payload - _PIECE_BYTES
+    return [
+        Piece(
+            count=(count := min(most, tensor_bytes - first)), first=first, data=rng.randbytes(count)
+        ).encode()
+        for _ in range(tensors)
+        for first in range(0, tensor_bytes, most)
+    ]
+
+
+@click.command()
+@click.option("--baud", default=921_600, show_default=True, help="Baud rate of the line, 8N1.")
+@click.option("--latency", "latency_ms", default=1.0, show_default=True, help="One way, in ms.")
+@click.option("--tensor-bytes", default=8192, show_default=True)
+@click.option("--tensors", default=32, show_default=True, help="Tensors to send, one behind the other.")
+@click.option("--loss", default=0.0, show_default=True, help="Fraction of frames that are lost.")
+@click.option("--corruption", default=0.0, show_default=True, help="Fraction of frames with a flipped bit.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--max-payload", default=512, show_default=True, help="The board's longest payload.")
+@click.option("--window-bytes", default=4096, show_default=True, help="The board's receive ring.")
+@click.option(
+    "--window-frames", default=5, show_default=True, help="Frames the board holds out of order, and one."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def link(
+    *,
+    baud: int,
+    latency_ms: float,
+    tensor_bytes: int,
+    tensors: int,
+    loss: float,
+    corruption: float,
+    seed: int,
+    max_payload: int,
+    window_bytes: int,
+    window_frames: int,
+    as_json: bool,
+) -> None:
+    """Measure the goodput of the link on a line in virtual time.
+
+    The board's end is the firmware's own link, compiled for this machine.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from cutlayer_boards.console import print_json
+    from cutlayer_host.link import Parameters
+
+    board = Parameters(max_payload, window_bytes, window_frames)
+    runs = [
+        measure(
+            direction,
+            baud=baud,
+            latency_ms=latency_ms,
+            tensor_bytes=tensor_bytes,
+            tensors=tensors,
+            loss=loss,
+            corruption=corruption,
+            seed=seed,
+            board=board,
+        )
+        for direction in ("up", "down", "both")
+    ]
+    if as_json:
+        print_json({"board": asdict(board), **{run.direction: asdict(run) for run in runs}})
+        return
+    table = Table("direction", "bytes/s", "of the line", "frames sent again", title=f"{baud} baud")
+    for run in runs:
+        table.add_row(
+            run.direction, f"{run.bytes_per_second:.0f}", f"{run.fraction:.1%}", str(run.frames_sent_again)
+        )
+    Console().print(table)
