@@ -167,9 +167,13 @@ class Manifest:
         """Flash in use by the table."""
         return sum(line.bytes for line in self.memory if line.section == "flash")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts and numbers, as manifest.json has them."""
+        return dataclasses.asdict(self)
+
     def to_json(self) -> str:
         """The text of manifest.json."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return json.dumps(self.to_dict(), indent=2) + "\n"
 
 
 def load_manifest(folder: Path | str) -> Manifest:

@@ -1,7 +1,7 @@
 """The trainable layer in NumPy, written from the formulas in train.h and not from the C code.
 
-float32 operations in the order that train.h gives; integers in int64, so that an overflow of int32 in C would show.
-Weights are kept as [channels, taps] whatever the kernel's layout.
+float32 operations in the order that train.h gives; integers in int64, so that an overflow of int32 in C would
+show. Weights are kept as [channels, taps] whatever the kernel's layout.
 """
 
 from __future__ import annotations

@@ -1,0 +1,67 @@
+"""What to say of a head that does not fit its board."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from cutlayer_converter.cut import split, valid_cuts
+from cutlayer_converter.errors import ConvertError
+from cutlayer_converter.head import Head, compile_head
+from cutlayer_converter.memory import memory_table, over_budget, table_text
+from cutlayer_converter.trainable import TrainableSpec, find_trainable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_converter.bundle import Optimizer
+
+# Earlier cuts tried when a head is over the budget: each takes a conversion.
+ADVICE_CUTS_MAX = 6
+
+
+def does_not_fit(
+    model: Any, head: Head, samples: NDArray[np.float32], optimizer: Optimizer, board: BoardSpec
+) -> ConvertError:
+    """The error for a head over the board's budget: the table, and what would make it fit."""
+    from cutlayer_boards.spec import boards
+
+    ram, flash = over_budget(head.memory, board)
+    over = " and ".join(f"{n:,} bytes of {what}" for n, what in ((ram, "RAM"), (flash, "flash")) if n)
+    message = f"the head up to {head.split.layer!r} is {over} over the budget of {board.name}\n" + table_text(
+        head.memory, board
+    )
+    ways = []
+    if optimizer == "adam" and head.trainable is not None:
+        plain = find_trainable(head.plan, "sgd")
+        if isinstance(plain, TrainableSpec) and not any(
+            over_budget(memory_table(head.plan, plain, board), board)
+        ):
+            ways.append("use --optimizer sgd")
+    earlier = _earlier_cut(model, head.split.layer, samples, optimizer, board)
+    if earlier is not None:
+        ways.append(f"cut earlier, with --cut {earlier}")
+    fitting = [
+        other.name
+        for other in boards()
+        if other.name != board.name
+        and not any(over_budget(memory_table(head.plan, head.trainable, other), other))
+    ]
+    if fitting:
+        ways.append(f"take a larger board: --board {fitting[0]}")
+    return ConvertError(message, "; or ".join(ways) or "make the layers before the cut smaller")
+
+
+def _earlier_cut(
+    model: Any, layer: str, samples: NDArray[np.float32], optimizer: Optimizer, board: BoardSpec
+) -> str | None:
+    """The deepest of a few earlier cuts whose head fits."""
+    cuts = valid_cuts(model)
+    for name in reversed(cuts[: cuts.index(layer)][-ADVICE_CUTS_MAX:]):
+        with contextlib.suppress(ConvertError):
+            head = compile_head(split(model, name), samples[:1], optimizer, board)
+            if not any(over_budget(head.memory, board)):
+                return name
+    return None

@@ -1,0 +1,140 @@
+"""Converts a Keras model into a bundle: cut, quantize, compile, check the budget, write."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cutlayer_converter import bundle
+from cutlayer_converter.budget import does_not_fit
+from cutlayer_converter.calibration import load_calibration
+from cutlayer_converter.cut import load_model, split
+from cutlayer_converter.emit import emit
+from cutlayer_converter.errors import ConvertError
+from cutlayer_converter.head import Head, compile_head
+from cutlayer_converter.identity import model_id
+from cutlayer_converter.manifest import make_manifest
+from cutlayer_converter.memory import over_budget
+from cutlayer_converter.quiet import quiet
+
+if TYPE_CHECKING:
+    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_converter.bundle import Manifest, Optimizer
+
+Report = Callable[[str], None]
+
+
+def convert(
+    model_path: Path | str,
+    cut: str,
+    board: BoardSpec,
+    data_path: Path | str,
+    out: Path | str,
+    *,
+    optimizer: Optimizer = "adam",
+    class_names: Sequence[str] | None = None,
+    verify: bool = False,
+    report: Report = lambda _: None,
+) -> Manifest:
+    """Cuts a Keras model after layer `cut` and writes the bundle for `board` into the folder `out`.
+
+    Args:
+        model_path: A .keras file.
+        cut: Name of the layer whose output is the smashed data.
+        board: The budget.
+        data_path: "FILE.npz" or "FILE.npz:KEY", see `load_calibration`.
+        out: Made, or replaced when it holds a bundle.
+        optimizer: What to plan memory for; "adam" allows SGD too.
+        class_names: Of the tail's outputs.
+        verify: Compare the compiled head with TensorFlow Lite Micro before anything is written.
+        report: Called with the name of each stage as it begins.
+
+    Raises:
+        ConvertError: See its message; nothing has been written then.
+    """
+    folder = Path(out)
+    check_output(folder)
+    report("load")
+    model = load_model(Path(model_path))
+    samples = load_calibration(data_path, tuple(model.input_shape[1:]))
+    names = _class_names(class_names, model)
+    report("quantize")
+    head = compile_head(split(model, cut), samples, optimizer, board)
+    if any(over_budget(head.memory, board)):
+        report("over the budget: look for what would fit")
+        raise does_not_fit(model, head, samples, optimizer, board)
+    if verify:
+        from cutlayer_converter.verify import verify as compare
+
+        report("verify")
+        compare(head.tflite)
+    identity = model_id(head.graph, head.split.tail, optimizer=optimizer)
+    manifest = make_manifest(head, board, identity, names, optimizer)
+    report("write")
+    _write(folder, head, manifest, identity)
+    return manifest
+
+
+def check_output(folder: Path) -> None:
+    """Checks that `folder` can be made, or holds nothing but a bundle.
+
+    Raises:
+        ConvertError: It holds something else.
+    """
+    hint = "name a new folder with --out"
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ConvertError(f"{folder}: is there and no folder", hint)
+    if not folder.exists():
+        return
+    present = {entry.name for entry in folder.iterdir()}
+    if not present:
+        return
+    strange = sorted(present - {bundle.MANIFEST, bundle.HEAD, bundle.TAIL, bundle.FIRMWARE})
+    if bundle.MANIFEST not in present or strange:
+        what = f"holds {strange[0]!r}, which is no part of a bundle" if strange else "holds no manifest"
+        raise ConvertError(f"{folder}: {what}; nothing is overwritten", hint)
+    if '"bundle_version"' not in (folder / bundle.MANIFEST).read_text(encoding="utf-8", errors="replace"):
+        raise ConvertError(f"{folder}: its {bundle.MANIFEST} is no bundle's; nothing is overwritten", hint)
+
+
+def _class_names(names: Sequence[str] | None, model: Any) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    count = model.output_shape[-1]
+    if len(names) != count:
+        raise ConvertError(
+            f"{len(names)} class names for the model's {count} outputs", "give one name an output, in order"
+        )
+    if len(set(names)) != len(names) or not all(names):
+        raise ConvertError("the class names are not all different, or one is empty", "mend --classes")
+    return tuple(names)
+
+
+def _write(folder: Path, head: Head, manifest: Manifest, identity: bytes) -> None:
+    """Writes a whole bundle beside `folder` and then renames it, so that there is never half of one."""
+    folder = folder.absolute()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise ConvertError(f"{folder}: cannot be written: {error.strerror}", "name another folder") from error
+    try:
+        made = staging / "new"
+        (made / bundle.FIRMWARE).mkdir(parents=True)
+        (made / bundle.HEAD).write_bytes(head.tflite)
+        with quiet():
+            head.split.tail.save(made / bundle.TAIL)
+        emit(head.graph, head.plan, model_id=identity, trainable=head.trainable, out=made / bundle.FIRMWARE)
+        (made / bundle.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        if folder.exists():
+            folder.rename(staging / "old")
+        made.rename(folder)
+    except OSError as error:
+        raise ConvertError(
+            f"{folder}: cannot be written: {error.strerror}", "make room, or name another"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -1,0 +1,58 @@
+"""The head compiled but not written yet: what the converter knows once it is quantized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cutlayer_converter.arena import ArenaPlan, plan
+from cutlayer_converter.graph import Graph, read_graph
+from cutlayer_converter.memory import memory_table
+from cutlayer_converter.quantize import quantize_head
+from cutlayer_converter.trainable import TrainableSpec, find_trainable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_converter.bundle import MemoryLine, Optimizer
+    from cutlayer_converter.cut import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A compiled head.
+
+    Attributes:
+        split: The Keras models before and after the cut.
+        tflite: head.tflite.
+        graph: The same, parsed.
+        plan: Kernel runs over one arena.
+        trainable: The layer that the board updates, or None.
+        untrainable_reason: Why there is none.
+        memory: The memory table.
+    """
+
+    split: Split
+    tflite: bytes
+    graph: Graph
+    plan: ArenaPlan
+    trainable: TrainableSpec | None
+    untrainable_reason: str | None
+    memory: tuple[MemoryLine, ...]
+
+
+def compile_head(split: Split, samples: NDArray[np.float32], optimizer: Optimizer, board: BoardSpec) -> Head:
+    """Quantizes the head on `samples` (float32 [n, ...]) and plans its memory.
+
+    Raises:
+        ConvertError: It cannot be int8, or has an op that the firmware lacks.
+    """
+    tflite = quantize_head(split.head, samples)
+    graph = read_graph(tflite)
+    arena_plan = plan(graph)
+    found = find_trainable(arena_plan, optimizer)
+    trainable, reason = (None, found) if isinstance(found, str) else (found, None)
+    memory = memory_table(arena_plan, trainable, board)
+    return Head(split, tflite, graph, arena_plan, trainable, reason, memory)

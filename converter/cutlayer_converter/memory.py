@@ -1,0 +1,81 @@
+"""The memory table: what a bundle takes of a board's RAM and flash, line by line.
+
+The lines mirror cl_train_bytes (train.h), CL_NODE_BYTES (node.h) and the port; tests hold them against the C.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from cutlayer_converter.bundle import MemoryLine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_converter.arena import ArenaPlan
+    from cutlayer_converter.trainable import TrainableSpec
+
+# CL_LINK_BYTES(CL_NODE_MAX_PAYLOAD, CL_NODE_WINDOW_FRAMES) and sizeof(struct cl_node), on a 32-bit machine.
+LINK_BYTES = 6256
+NODE_BYTES = 1024
+# A port's ring of received bytes.
+RECEIVE_BYTES = 4096
+# Core, port, C library and the tables' structs, on Cortex-M4 with -O2. The linker's map has the real figure.
+CODE_BYTES = 48 * 1024
+# An op: struct cl_op and its parameters, rounded up.
+OP_BYTES = 96
+
+
+def memory_table(
+    plan: ArenaPlan, trainable: TrainableSpec | None, board: BoardSpec
+) -> tuple[MemoryLine, ...]:
+    """RAM and flash by line, for the optimizer that `trainable` names."""
+    ram = [("arena", plan.arena_bytes), *_training(trainable)]
+    ram += [("link buffers", LINK_BYTES + NODE_BYTES + RECEIVE_BYTES), ("stack", board.stack_bytes)]
+    flash = [
+        ("head weights", plan.weight_bytes),
+        ("head ops", OP_BYTES * len(plan.steps)),
+        ("code", CODE_BYTES),
+    ]
+    return (
+        *(MemoryLine(name, "ram", size) for name, size in ram),
+        *(MemoryLine(name, "flash", size) for name, size in flash),
+    )
+
+
+def over_budget(lines: Sequence[MemoryLine], board: BoardSpec) -> tuple[int, int]:
+    """Bytes beyond the board's RAM and flash; 0 where it fits."""
+    ram = sum(line.bytes for line in lines if line.section == "ram")
+    flash = sum(line.bytes for line in lines if line.section == "flash")
+    return max(0, ram - board.ram_bytes), max(0, flash - board.flash_bytes)
+
+
+def table_text(lines: Sequence[MemoryLine], board: BoardSpec) -> str:
+    """The table as plain text, for an error's message."""
+    rows = []
+    for section, budget in (("ram", board.ram_bytes), ("flash", board.flash_bytes)):
+        chosen = [line for line in lines if line.section == section]
+        total = sum(line.bytes for line in chosen)
+        rows += [f"  {line.name:<28}{section.upper():>6}{line.bytes:>12,}" for line in chosen]
+        rows.append(f"  {'total of ' + format(budget, ','):<28}{section.upper():>6}{total:>12,}")
+    return "\n".join(rows)
+
+
+def _training(trainable: TrainableSpec | None) -> list[tuple[str, int]]:
+    """The parts of cl_train_bytes, aligned to 8 in the last one, and the row of the gradient."""
+    if trainable is None:
+        return []
+    channels = trainable.channel_count
+    weights = prod(trainable.weight_shape)
+    parameters = weights + channels
+    moments = 2 if trainable.optimizer == "adam" else 1
+    images = parameters + 12 * channels  # int8 weights and shifts; biases, multipliers, weight scales
+    padding = -(4 * (2 + moments) * parameters + images) % 8
+    return [
+        ("trainable layer's weights", images + padding + channels),
+        ("master weights", 4 * parameters),
+        (f"optimizer ({trainable.optimizer})", 4 * moments * parameters),
+        ("gradient accumulator", 4 * parameters),
+    ]
