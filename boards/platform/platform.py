@@ -1,7 +1,7 @@
 """A PlatformIO platform that needs no registry.
 
-PlatformIO loads this file before it looks for its own package tool-scons, so the package is made here from PyPI's SCons:
-the one that is installed when it has the right version, else a download.
+PlatformIO loads this file before it looks for its own package tool-scons, so the package is made here from PyPI's
+SCons: the one that is installed when it has the right version, else a download.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ class CutlayerPlatform(PlatformBase):
 
 
 def scons_versions():
-    """The version of tool-scons that PlatformIO asks for ("4.41101.0") and that of SCons itself ("4.11.1")."""
+    """The version of tool-scons that PlatformIO asks for ("4.41101.0"), and SCons's own ("4.11.1")."""
     package_version = get_core_dependencies()["tool-scons"].lstrip("~^=")
     return package_version, get_original_version(package_version)
 

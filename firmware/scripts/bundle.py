@@ -1,11 +1,11 @@
 """Pre-script: the bundle's compiled head becomes part of the firmware.
 
-The bundle is the folder in the environment variable CUTLAYER_BUNDLE, else build/bundle. Its sources are copied below the
-build folder when they differ, and cutlayer_build.h beside them says
+The bundle is the folder in the environment variable CUTLAYER_BUNDLE, else build/bundle. Its sources are copied below
+the build folder when they differ, and cutlayer_build.h beside them says
 
     CUTLAYER_NODE_BYTES    the node's memory for this model, so that what does not fit is a link error
-    CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: they are head inputs (firmware/lib/recorded).
-                           By the head's input, or by the environment variable CUTLAYER_SENSOR (audio, recorded).
+    CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: head inputs (firmware/lib/recorded). By the
+                           head's input, or by the environment variable CUTLAYER_SENSOR (audio, recorded).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def bundle_folder(project: Path, environment: dict[str, str]) -> Path:
         said = f"CUTLAYER_BUNDLE={named}" if named else "build/bundle (CUTLAYER_BUNDLE is not set)"
         raise BundleError(
             f"no bundle in {said}: {folder / 'firmware' / 'cutlayer_model.c'} does not exist\n"
-            "next: cutlayer convert MODEL.keras --cut LAYER --board BOARD --data CALIBRATION.npz --out build/bundle"
+            "next: cutlayer convert MODEL.keras --cut LAYER --board BOARD --data CALIB.npz --out build/bundle"
         )
     return folder
 
@@ -77,7 +77,7 @@ def copy_sources(bundle: Path, folder: Path) -> None:
 
 
 def node_bytes(project: Path, sources: Path, folder: Path) -> int:
-    """What cl_node_bytes says of the model in `sources`, asked of a program built for this computer; kept in `folder`."""
+    """cl_node_bytes of the model in `sources`, asked of a program built for this computer; kept in `folder`."""
     core = project / "firmware" / "lib" / "cutlayer" / "src"
     include = project / "firmware" / "include"
     program = project / "firmware" / "scripts" / "node_bytes" / "main.c"

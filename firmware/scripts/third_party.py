@@ -1,6 +1,6 @@
 """Pre-script: third-party sources, from PyPI's sdists into build/third_party, as PlatformIO libraries.
 
-Each is named by version and SHA-256; only what is needed is unpacked. Nothing is fetched when it is there already.
+Each is named by version and SHA-256; only what is needed is unpacked. Nothing is fetched when it is there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ PARTS = (
     "window",
 )
 
-# kiss_fft_int16.cc is compiled as part of firmware/lib/kws/src/frontend.cc; the *_util.cc run on the building computer.
+# kiss_fft_int16.cc is compiled as part of firmware/lib/kws/src/frontend.cc; the *_util.cc run on the building
+# computer.
 MICROFRONTEND = Source(
     library="microfrontend",
     package="pymicro-features",
@@ -66,7 +67,7 @@ class FetchError(Exception):
 
 
 def ensure(source: Source, folder: Path) -> Path:
-    """Fetches, verifies and unpacks `source` below `folder` where that is not done yet; returns its library's folder."""
+    """Fetches, verifies and unpacks `source` below `folder`, unless that is done; returns the library's folder."""
     library = folder / source.library
     stamp = library / ".sha256"
     done = hashlib.sha256(repr(source).encode()).hexdigest()
@@ -86,7 +87,7 @@ def ensure(source: Source, folder: Path) -> Path:
 
 
 def download(source: Source, folder: Path) -> Path:
-    """The sdist, by pip, which looks where the user's configuration says and checks the hash before it runs anything."""
+    """The sdist, by pip: it looks where its configuration says, and checks the hash before it runs anything."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -98,7 +99,7 @@ def download(source: Source, folder: Path) -> Path:
     if result.returncode != 0 or len(archives) != 1:
         raise FetchError(
             f"{source.package} {source.version} cannot be had from PyPI\n"
-            f"next: see that `{' '.join(command[1:4])} {source.package}=={source.version}` works\n{result.stderr}"
+            f"next: see that `pip download {source.package}=={source.version}` works\n{result.stderr}"
         )
     return archives[0]
 
@@ -113,7 +114,7 @@ def verified(archive: Path, source: Source) -> Path:
 
 
 def unpack(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
-    """Unpacks the files of `archive` (below its one top folder) that are `wanted` or lie in a folder that is."""
+    """Unpacks the files of `archive`, below its one top folder, that are `wanted` or in a folder that is."""
     with tarfile.open(archive) as tar:
         for member in tar:
             path = member.name.partition("/")[2]
@@ -128,7 +129,7 @@ def unpack(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
 
 
 def make_tables(library: Path, program: Path) -> Path:
-    """Runs `program` (C++, on this computer) against `library`; returns the folder of the kws_tables.h that it prints."""
+    """Builds and runs `program` with `library`, on this computer; returns the folder of the header it prints."""
     folder = library / "tables"
     stamp, header = folder / ".sha256", folder / "kws_tables.h"
     done = hashlib.sha256(program.read_bytes()).hexdigest()

@@ -5,8 +5,6 @@ import sys
 
 from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
 
-PACKAGES = {"native": "build-essential", "arm-none-eabi": "gcc-arm-none-eabi libnewlib-arm-none-eabi"}
-
 env = DefaultEnvironment()
 board = env.BoardConfig()
 toolchain = board.get("build.toolchain")
@@ -14,9 +12,10 @@ prefix = "" if toolchain == "native" else f"{toolchain}-"
 
 for tool in ("gcc", "g++"):
     if not shutil.which(prefix + tool, path=env["ENV"]["PATH"]):
-        sys.stderr.write(
-            f"error: {prefix}{tool} is not installed\nnext: sudo apt-get install {PACKAGES[toolchain]}\n"
-        )
+        packages = board.get("build.apt_packages")
+        sys.stderr.write(f"error: {prefix}{tool} is not installed
+next: sudo apt-get install {packages}
+")
         env.Exit(1)
 
 machine = board.get("build.machine_flags", [])

@@ -1,0 +1,202 @@
+"""Boards without hardware: the native process and QEMU."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cutlayer_boards.errors import BoardError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from cutlayer_boards.build import Firmware
+    from cutlayer_boards.spec import BoardSpec
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 5.0
+_LOG_LINES = 200
+
+# QEMU's virtual time of an instruction is 2^6 ns, under one tick of 40 ns: a count is exact to the instruction.
+_ICOUNT = "shift=6"
+
+# The multiplexer between the socket and the UART has a buffer of 32 bytes, which the UART alone has not: the
+# board receives 4 times as fast. Its escape key is set to a value that no byte has.
+_NO_ESCAPE_KEY = "0x100"
+
+
+@dataclass(slots=True)
+class Node:
+    """A board that runs.
+
+    Attributes:
+        url: Where hosts reach it, as `open_transport` takes it.
+        log: The latest lines of its console, which is not the link.
+    """
+
+    url: str
+    process: asyncio.subprocess.Process
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def running(self) -> bool:
+        """False once the board has stopped by itself."""
+        return self.process.returncode is None
+
+
+@contextlib.asynccontextmanager
+async def emulate(
+    board: BoardSpec,
+    firmware: Firmware,
+    microphone: Path | None = None,
+    *,
+    count_instructions: bool = False,
+    listen: str | None = None,
+) -> AsyncIterator[Node]:
+    """Runs `firmware` until the block ends, however it ends.
+
+    Args:
+        board: What the firmware was built for.
+        firmware: From `build_firmware`.
+        microphone: Recordings on the board's own side: sound (PCM s16le, 16 kHz, one second each) or, for heads
+            that do not listen, int8 inputs, one after another. Labels are in `microphone`.labels, one byte a
+            recording (255: none), where that file exists.
+        count_instructions: QEMU's clock counts instructions: the ticks that the board reports, times
+            `board.instructions_per_tick`, are instructions. Slower.
+        listen: The native board only: "tcp:HOST:PORT", "unix:PATH" or "pty" in place of a socket of its own.
+
+    Raises:
+        BoardError: The emulator is missing, the microphone's file is, or the board does not start.
+    """
+    _check(board, microphone, count_instructions, listen)
+    # Short, because the path of a Unix socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="cutlayer-") as name:
+        if board.emulator == "native":
+            running = _native(_native_command(firmware, listen or f"unix:{name}/link", microphone))
+        else:
+            command = _qemu_command(board, firmware, microphone, count_instructions)
+            running = _qemu(command, Path(name) / "link")
+        async with running as node:
+            yield node
+
+
+def _check(board: BoardSpec, microphone: Path | None, count_instructions: bool, listen: str | None) -> None:
+    if board.emulator is None:
+        raise BoardError(
+            f"{board.name} has no emulator", f"flash it: pio run -e {board.environment} -t upload"
+        )
+    if microphone is not None and not microphone.is_file():
+        raise BoardError(f"the microphone's file {microphone} does not exist")
+    if board.emulator == "native" and count_instructions:
+        raise BoardError(f"{board.name} cannot count instructions", "use --board qemu_mps2_an386")
+    if board.emulator == "qemu" and listen:
+        raise BoardError(f"{board.name} listens at a Unix socket of its own, not at {listen}")
+
+
+def _native_command(firmware: Firmware, address: str, microphone: Path | None) -> list[str]:
+    command = [str(firmware.path.resolve()), "--listen", address]
+    if microphone is not None:
+        command += ["--microphone", str(microphone.resolve())]
+    return command
+
+
+@contextlib.asynccontextmanager
+async def _native(command: list[str]) -> AsyncIterator[Node]:
+    async with _process(command, stdout=asyncio.subprocess.PIPE) as node:
+        assert node.process.stdout is not None
+        line = b""
+        with contextlib.suppress(TimeoutError):
+            line = await asyncio.wait_for(node.process.stdout.readline(), _START_TIMEOUT_S)
+        if not line:
+            raise BoardError("the native board does not start: " + await _last_words(node))
+        node.url = json.loads(line)["url"]
+        yield node
+
+
+def _qemu_command(
+    board: BoardSpec, firmware: Firmware, microphone: Path | None, count_instructions: bool
+) -> list[str]:
+    program = shutil.which("qemu-system-arm")
+    if program is None:
+        raise BoardError("qemu-system-arm is not installed", "sudo apt-get install qemu-system-arm")
+    semihosting = "enable=on,target=native,arg=firmware"
+    if microphone is not None:
+        semihosting += f",arg={_escaped(str(microphone.resolve()))}"
+    command = [program, "-machine", str(board.machine), "-display", "none", "-monitor", "none"]
+    command += ["-semihosting-config", semihosting, "-kernel", str(firmware.path.resolve())]
+    if count_instructions:
+        command += ["-icount", _ICOUNT]
+    return command
+
+
+@contextlib.asynccontextmanager
+async def _qemu(command: list[str], path: Path) -> AsyncIterator[Node]:
+    """The link's socket listens before QEMU starts, and QEMU waits for the host before the board boots."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen(1)
+        link = f"socket,id=link,fd={listening.fileno()},server=on,wait=on,mux=on"
+        command = [*command, "-chardev", link, "-serial", "chardev:link", "-echr", _NO_ESCAPE_KEY]
+        async with _process(command, pass_fds=(listening.fileno(),)) as node:
+            node.url = f"unix://{path}"
+            yield node
+
+
+def _escaped(value: str) -> str:
+    """A value in QEMU's comma-separated options."""
+    return value.replace(",", ",,")
+
+
+@contextlib.asynccontextmanager
+async def _process(
+    command: Sequence[str], *, stdout: int = asyncio.subprocess.DEVNULL, pass_fds: tuple[int, ...] = ()
+) -> AsyncIterator[Node]:
+    """A child that ends with the block, and with this process however that ends; its stderr is the log."""
+    if setpriv := shutil.which("setpriv"):
+        command = [setpriv, "--pdeathsig", "KILL", *command]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=stdout,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=pass_fds,
+    )
+    node = Node(url="", process=process)
+    reader = asyncio.create_task(_read_log(node))
+    try:
+        yield node
+    finally:
+        await _stop(process)
+        await reader
+
+
+async def _read_log(node: Node) -> None:
+    assert node.process.stderr is not None
+    async for line in node.process.stderr:
+        node.log.append(line.decode(errors="replace").rstrip())
+        del node.log[:-_LOG_LINES]
+
+
+async def _last_words(node: Node) -> str:
+    await _stop(node.process)
+    return "\n".join(node.log) or f"it ended with code {node.process.returncode} and said nothing"
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(asyncio.shield(process.wait()), _STOP_TIMEOUT_S)
+        except TimeoutError:
+            process.kill()
+    await process.wait()
+    if process.stdin is not None:
+        process.stdin.close()

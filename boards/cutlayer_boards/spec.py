@@ -1,0 +1,79 @@
+"""What is known of a board: boards/NAME.json, which PlatformIO reads too."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cutlayer_boards.errors import BoardError
+
+BOARDS_FOLDER = Path(__file__).resolve().parents[1]
+PROJECT_FOLDER = BOARDS_FOLDER.parent
+
+
+@dataclass(frozen=True, slots=True)
+class BoardSpec:
+    """A board that cutlayer builds firmware for.
+
+    Attributes:
+        name: As in `--board NAME`, boards/NAME.json and boards/NAME.ini.
+        title: For people.
+        environment: The PlatformIO environment, `pio run -e ENVIRONMENT`.
+        ram_bytes: All RAM that the linker gives out, the stack in it.
+        flash_bytes: All flash that the linker gives out.
+        stack_bytes: What of the RAM is kept for the stack.
+        emulator: How it runs without hardware: "native" is a process of this computer.
+        machine: QEMU's name of the machine.
+        instructions_per_tick: Of the port's counter while instructions are counted; None where they cannot be.
+        apt_packages: What Debian and Ubuntu call the compiler and the emulator.
+    """
+
+    name: str
+    title: str
+    environment: str
+    ram_bytes: int
+    flash_bytes: int
+    stack_bytes: int
+    emulator: Literal["native", "qemu"] | None
+    machine: str | None
+    instructions_per_tick: float | None
+    apt_packages: str
+
+
+def board(name: str) -> BoardSpec:
+    """The board of that name; BoardError names those that there are."""
+    known = {spec.name: spec for spec in boards()}
+    if name not in known:
+        raise BoardError(f"there is no board {name!r}", f"boards: {', '.join(known)}")
+    return known[name]
+
+
+@functools.cache
+def boards() -> tuple[BoardSpec, ...]:
+    """All boards, by name."""
+    found = tuple(_read(path) for path in sorted(BOARDS_FOLDER.glob("*.json")))
+    if not found:
+        raise BoardError(
+            f"{BOARDS_FOLDER} has no boards", "run cutlayer from its source tree: pip install --editable ."
+        )
+    return found
+
+
+def _read(path: Path) -> BoardSpec:
+    data = json.loads(path.read_text())
+    own, build, upload = data.get("cutlayer", {}), data["build"], data["upload"]
+    return BoardSpec(
+        name=path.stem,
+        title=data["name"],
+        environment=path.stem,
+        ram_bytes=upload["maximum_ram_size"],
+        flash_bytes=upload["maximum_size"],
+        stack_bytes=own["stack_bytes"],
+        emulator=own.get("emulator"),
+        machine=own.get("machine"),
+        instructions_per_tick=own.get("instructions_per_tick"),
+        apt_packages=build["apt_packages"],
+    )
