@@ -244,13 +244,9 @@ class Link:
         events: list[LinkEvent] = []
         for body in self.decoder.receive(data):
             self._take(body, now_ms, events)
-        if self._waiting():
-            if self._waiting_since_ms is None:
-                self._waiting_since_ms = now_ms
-            if now_ms - max(self._waiting_since_ms, self._heard_ms) >= self.dead_ms:
-                self._lose(Lost(LostReason.SILENT), events, now_ms)
-        else:
-            self._waiting_since_ms = None
+        self._watch(now_ms)
+        if self._silent_ms(now_ms) >= self.dead_ms:
+            self._lose(Lost(LostReason.SILENT), events, now_ms)
         return events
 
     def transmit(self, now_ms: float, max_bytes: int | None = None) -> bytes:
@@ -272,6 +268,7 @@ class Link:
             self._syn_ack_for = 0
         if self._sending is not None:
             self._transmit_open(self._sending, now_ms, max_bytes, frames)
+        self._watch(now_ms)
         self.frames_sent += len(frames)
         data = b"".join(frames)
         self.bytes_sent += len(data)
@@ -291,8 +288,7 @@ class Link:
             if (probe_ms := self._probe_due_ms(self._sending)) is not None:
                 due.append(probe_ms)
         if self._waiting():
-            since_ms = now_ms if self._waiting_since_ms is None else self._waiting_since_ms
-            due.append(max(since_ms, self._heard_ms) + self.dead_ms)
+            due.append(now_ms - self._silent_ms(now_ms) + self.dead_ms)
         return max(min(due) - now_ms, 0.0) if due else None
 
     def _drop_connection(self, now_ms: float) -> None:
@@ -325,6 +321,18 @@ class Link:
         if self.state is LinkState.OPEN:
             return self.expecting or not self.idle
         return self.state is LinkState.CONNECTING
+
+    def _watch(self, now_ms: float) -> None:
+        if not self._waiting():
+            self._waiting_since_ms = None
+        elif self._waiting_since_ms is None:
+            self._waiting_since_ms = now_ms
+
+    def _silent_ms(self, now_ms: float) -> float:
+        """How long the other side has been waited for in vain."""
+        if self._waiting_since_ms is None:
+            return 0.0
+        return now_ms - max(self._waiting_since_ms, self._heard_ms)
 
     def _probe_due_ms(self, sending: SendWindow) -> float | None:
         """When to send PING, if nothing changes until then."""
