@@ -24,7 +24,7 @@ _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
 _LOG_LINES = 200
 
-# QEMU's virtual time of an instruction is 2^6 ns, under one tick of 40 ns: a count is exact to the instruction.
+# An instruction takes 2^6 ns of QEMU's virtual time, more than a tick of 40 ns: none is missed by the count.
 _ICOUNT = "shift=6"
 
 # The multiplexer between the socket and the UART has a buffer of 32 bytes, which the UART alone has not: the
@@ -65,9 +65,9 @@ async def emulate(
     Args:
         board: What the firmware was built for.
         firmware: From `build_firmware`.
-        microphone: Recordings on the board's own side: sound (PCM s16le, 16 kHz, one second each) or, for heads
-            that do not listen, int8 inputs, one after another. Labels are in `microphone`.labels, one byte a
-            recording (255: none), where that file exists.
+        microphone: Recordings on the board's own side: sound (PCM s16le, 16 kHz, one second each) or, for
+            heads that do not listen, int8 inputs, one after another. Labels are in `microphone`.labels, one
+            byte a recording (255: none), where that file exists.
         count_instructions: QEMU's clock counts instructions: the ticks that the board reports, times
             `board.instructions_per_tick`, are instructions. Slower.
         listen: The native board only: "tcp:HOST:PORT", "unix:PATH" or "pty" in place of a socket of its own.

@@ -6,7 +6,7 @@ CutlayerError
     HostError       host: link, session, tail, bundle mismatch (tree in cutlayer_host.errors)
     DemoError       demos: speech that cannot be made or loaded
 
-The message names the thing, its value and the next step; `hint`, where given, is that next step on its own line.
+The message names the thing, its value and the next step; `hint`, where given, is that step on its own line.
 """
 
 from __future__ import annotations

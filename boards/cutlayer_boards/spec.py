@@ -27,7 +27,7 @@ class BoardSpec:
         stack_bytes: What of the RAM is kept for the stack.
         emulator: How it runs without hardware: "native" is a process of this computer.
         machine: QEMU's name of the machine.
-        instructions_per_tick: Of the port's counter while instructions are counted; None where they cannot be.
+        instructions_per_tick: Of the port's counter while it counts instructions; None where it cannot.
         apt_packages: What Debian and Ubuntu call the compiler and the emulator.
     """
 

@@ -1,7 +1,7 @@
 """A PlatformIO platform that needs no registry.
 
-PlatformIO loads this file before it looks for its own package tool-scons, so the package is made here from PyPI's
-SCons: the one that is installed when it has the right version, else a download.
+PlatformIO loads this file before it looks for its own package tool-scons, so the package is made here from
+PyPI's SCons: the one that is installed when it has the right version, else a download.
 """
 
 import importlib.util

@@ -1,11 +1,11 @@
 """Pre-script: the bundle's compiled head becomes part of the firmware.
 
-The bundle is the folder in the environment variable CUTLAYER_BUNDLE, else build/bundle. Its sources are copied below
-the build folder when they differ, and cutlayer_build.h beside them says
+The bundle is the folder in the environment variable CUTLAYER_BUNDLE, else build/bundle. Its sources are
+copied below the build folder when they differ, and cutlayer_build.h beside them says
 
     CUTLAYER_NODE_BYTES    the node's memory for this model, so that what does not fit is a link error
-    CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: head inputs (firmware/lib/recorded). By the
-                           head's input, or by the environment variable CUTLAYER_SENSOR (audio, recorded).
+    CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: head inputs (firmware/lib/recorded).
+                           By the head's input, or as the environment's CUTLAYER_SENSOR says (audio, recorded).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def copy_sources(bundle: Path, folder: Path) -> None:
 
 
 def node_bytes(project: Path, sources: Path, folder: Path) -> int:
-    """cl_node_bytes of the model in `sources`, asked of a program built for this computer; kept in `folder`."""
+    """cl_node_bytes of the model in `sources`, asked of a program for this computer; kept in `folder`."""
     core = project / "firmware" / "lib" / "cutlayer" / "src"
     include = project / "firmware" / "include"
     program = project / "firmware" / "scripts" / "node_bytes" / "main.c"

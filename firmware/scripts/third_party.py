@@ -67,7 +67,7 @@ class FetchError(Exception):
 
 
 def ensure(source: Source, folder: Path) -> Path:
-    """Fetches, verifies and unpacks `source` below `folder`, unless that is done; returns the library's folder."""
+    """Fetches, verifies and unpacks `source` below `folder`, unless that is done; returns its folder."""
     library = folder / source.library
     stamp = library / ".sha256"
     done = hashlib.sha256(repr(source).encode()).hexdigest()
@@ -87,7 +87,7 @@ def ensure(source: Source, folder: Path) -> Path:
 
 
 def download(source: Source, folder: Path) -> Path:
-    """The sdist, by pip: it looks where its configuration says, and checks the hash before it runs anything."""
+    """The sdist, by pip: it looks where it is configured to, and checks the hash before it runs anything."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -129,7 +129,7 @@ def unpack(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
 
 
 def make_tables(library: Path, program: Path) -> Path:
-    """Builds and runs `program` with `library`, on this computer; returns the folder of the header it prints."""
+    """Builds and runs `program` with `library`, on this computer; returns the folder of its header."""
     folder = library / "tables"
     stamp, header = folder / ".sha256", folder / "kws_tables.h"
     done = hashlib.sha256(program.read_bytes()).hexdigest()

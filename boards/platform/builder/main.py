@@ -13,9 +13,7 @@ prefix = "" if toolchain == "native" else f"{toolchain}-"
 for tool in ("gcc", "g++"):
     if not shutil.which(prefix + tool, path=env["ENV"]["PATH"]):
         packages = board.get("build.apt_packages")
-        sys.stderr.write(f"error: {prefix}{tool} is not installed
-next: sudo apt-get install {packages}
-")
+        sys.stderr.write(f"error: {prefix}{tool} is not installed\nnext: sudo apt-get install {packages}\n")
         env.Exit(1)
 
 machine = board.get("build.machine_flags", [])
