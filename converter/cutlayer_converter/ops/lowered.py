@@ -103,4 +103,6 @@ def fused_activation(graph: Graph, operator: Operator, output: Tensor) -> tuple[
     if code not in ACTIVATIONS:
         reason = f"fused activation {code} is neither none, ReLU nor ReLU6"
         refuse(graph, operator, reason, "use ReLU, ReLU6 or no activation")
+    if code and float(output.scale) * 2**31 <= 6.0:
+        refuse(graph, operator, f"its output's scale is only {output.scale}", "calibrate with real data")
     return activation_range(ACTIVATIONS[code], output.scale, output.zero_point)

@@ -1,0 +1,86 @@
+"""Runs a converted head kernel by kernel through cffi, with the converter's own parameters and memory plan."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from core import SOURCE, core_library
+
+from cutlayer_converter.arena import plan
+from cutlayer_converter.graph import read_graph
+from cutlayer_converter.verify import Oracle, compare
+
+if TYPE_CHECKING:
+    from cffi import FFI
+    from numpy.typing import NDArray
+
+    from cutlayer_converter.arena import Step
+
+GUARD_BYTES = 64
+GUARD = 0x5A
+
+
+@cache
+def kernels() -> tuple[FFI, Any]:
+    """The head and every kernel, compiled once."""
+    sources = [SOURCE / "head.c", *sorted((SOURCE / "kernels").glob("*.c"))]
+    return core_library(sources, ["cutlayer/head.h", "cutlayer/kernels.h"])
+
+
+class HeadRunner:
+    """A head whose arena lies between two guards."""
+
+    def __init__(self, tflite: bytes) -> None:
+        self.graph = read_graph(tflite)
+        self.plan = plan(self.graph)
+        self._ffi, self._lib = kernels()
+        self._keep: list[Any] = []
+        self._params = [self._parameters(step) for step in self.plan.steps]
+
+    def run(self, sample: NDArray[np.int8], op_count: int | None = None) -> NDArray[np.int8]:
+        """The arena after `op_count` kernels (all by default)."""
+        ffi = self._ffi
+        memory = np.full(self.plan.arena_bytes + 2 * GUARD_BYTES, GUARD, np.int8)
+        arena = memory[GUARD_BYTES:-GUARD_BYTES]
+        start = self.plan.input_offset
+        arena[start : start + sample.size] = sample.reshape(-1)
+        base = ffi.cast("int8_t *", ffi.from_buffer(memory)) + GUARD_BYTES
+        for step, params in list(zip(self.plan.steps, self._params, strict=True))[:op_count]:
+            getattr(self._lib, step.lowered.kernel)(
+                params,
+                base + step.input_offset,
+                base + step.second_offset,
+                base + step.output_offset,
+                base + step.scratch_offset,
+            )
+        assert (memory[:GUARD_BYTES] == GUARD).all(), "a kernel wrote before the arena"
+        assert (memory[-GUARD_BYTES:] == GUARD).all(), "a kernel wrote behind the arena"
+        return arena
+
+    def _parameters(self, step: Step) -> Any:
+        params = self._ffi.new(f"struct {step.lowered.params_type} *")
+        for field, value in step.lowered.params.items():
+            if isinstance(value, np.ndarray):
+                array = np.ascontiguousarray(value)
+                self._keep.append(array)
+                setattr(params, field, self._ffi.cast(f"{array.dtype.name}_t *", array.ctypes.data))
+            elif isinstance(value, tuple):
+                setattr(params, field, value)
+            else:
+                setattr(params, field, self._ffi.NULL if value is None else int(value))
+        self._keep.append(params)
+        return params
+
+
+def check_against_tflm(tflite: bytes, samples: list[NDArray[np.int8]]) -> None:
+    """Every byte at every cut equals TFLM's."""
+    runner = HeadRunner(tflite)
+    oracle = Oracle(tflite)
+    for number, sample in enumerate(samples):
+        oracle.run(sample)
+        for cut in runner.plan.cuts:
+            arena = runner.run(sample, cut.op_count)
+            ours = arena[cut.offset : cut.offset + cut.tensor.count]
+            compare(ours, oracle.tensor(cut.tensor.index), cut, number)
