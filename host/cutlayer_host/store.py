@@ -48,6 +48,10 @@ class Run:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes metrics.jsonl. Closing twice is no error."""
         self._metrics.close()
 
     def record(self, metrics: Mapping[str, Any]) -> None:

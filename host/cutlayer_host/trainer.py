@@ -24,7 +24,7 @@ from cutlayer_host.optimizer import OptimizerSettings
 from cutlayer_host.tensors import GRADIENT_LIMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -100,7 +100,14 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What a call of `Trainer.train` did; `seconds` of it were spent, `tensorflow_seconds` in TensorFlow."""
+    """What training came to.
+
+    Attributes:
+        loss, accuracy: the mean over all samples, each before it was learned.
+        weights_crc: of the board's layer at the end; None when the head was not updated.
+        tail_crc: of the tail's weights at the end.
+        seconds: it took; `tensorflow_seconds` of them in TensorFlow.
+    """
 
     steps: int
     samples: int
@@ -110,6 +117,39 @@ class TrainReport:
     tail_crc: int
     seconds: float
     tensorflow_seconds: float
+
+
+class Tally:
+    """Adds up steps into a report, from now on."""
+
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+        self._began = time.perf_counter()
+        self._tensorflow_began = tail.tensorflow_seconds
+        self._steps = self._samples = self._correct = 0
+        self._loss = 0.0
+        self._weights_crc: int | None = None
+
+    def add(self, done: StepDone) -> None:
+        """Counts a step."""
+        self._steps += 1
+        self._samples += done.samples
+        self._correct += done.correct
+        self._loss += done.loss * done.samples
+        self._weights_crc = done.weights_crc
+
+    def report(self) -> TrainReport:
+        """What it came to so far. Call it in the tail's thread."""
+        return TrainReport(
+            steps=self._steps,
+            samples=self._samples,
+            loss=self._loss / max(self._samples, 1),
+            accuracy=self._correct / max(self._samples, 1),
+            weights_crc=self._weights_crc,
+            tail_crc=self._tail.weights_crc(),
+            seconds=time.perf_counter() - self._began,
+            tensorflow_seconds=self._tail.tensorflow_seconds - self._tensorflow_began,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +172,14 @@ class Trainer:
         worker: TailWorker,
         settings: TrainSettings | None = None,
         *,
-        on_step: Callable[[StepDone], None] | None = None,
         reconnect: Callable[[], Awaitable[Device]] | None = None,
     ) -> None:
-        """`on_step` is told of each step; `reconnect` opens the device anew when its link is lost.
-
-        Without `reconnect` a lost link ends the training with LinkLost.
-        """
+        """`reconnect` opens the device anew when its link is lost; without it, LinkLost ends the training."""
         self.device = device
         self.tail = tail
         self.settings = settings or TrainSettings()
         self.last_step = 0
         self._worker = worker
-        self._on_step = on_step
         self._reconnect = reconnect
         self._sample_numbers = itertools.count(1)
         limit = GRADIENT_LIMITS[self.settings.gradient_codec]
@@ -172,31 +207,25 @@ class Trainer:
             )
         self.last_step = await self._configure(restart=self.settings.restart)
 
-    async def train(self, visits: Iterable[Visit]) -> TrainReport:
-        """Visits each sample once, in order; the last step may have fewer samples.
+    async def steps(self, visits: Iterable[Visit]) -> AsyncIterator[StepDone]:
+        """Visits each sample once, in order, and yields each step made; the last may have fewer samples.
 
         Raises:
             LabelError, NumberError, DeviceError, LinkLost: the step in hand was made on neither side.
         """
-        began = time.perf_counter()
-        tensorflow_began = self.tail.tensorflow_seconds
-        done: list[StepDone] = []
         for batch in _batches(visits, self.settings.batch_size):
-            event = await self._step_once(batch)
-            done.append(event)
-            if self._on_step is not None:
-                self._on_step(event)
-        samples = sum(event.samples for event in done)
-        return TrainReport(
-            steps=len(done),
-            samples=samples,
-            loss=sum(event.loss * event.samples for event in done) / max(samples, 1),
-            accuracy=sum(event.correct for event in done) / max(samples, 1),
-            weights_crc=done[-1].weights_crc if done else None,
-            tail_crc=await self._worker.run(self.tail.weights_crc),
-            seconds=time.perf_counter() - began,
-            tensorflow_seconds=self.tail.tensorflow_seconds - tensorflow_began,
-        )
+            yield await self._step_once(batch)
+
+    async def train(
+        self, visits: Iterable[Visit], *, on_step: Callable[[StepDone], None] | None = None
+    ) -> TrainReport:
+        """Makes all `steps` and returns what they came to; `on_step` is told of each."""
+        tally = Tally(self.tail)
+        async for done in self.steps(visits):
+            tally.add(done)
+            if on_step is not None:
+                on_step(done)
+        return await self._worker.run(tally.report)
 
     async def evaluate(
         self, visits: Iterable[Visit], *, on_sample: Callable[[int], None] | None = None

@@ -1,0 +1,149 @@
+"""The options of training, which train, serve and run share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cutlayer_host.optimizer import OptimizerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cutlayer_host.tail import TailSettings
+    from cutlayer_host.trainer import TrainSettings
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+CODECS = {"int8": 0, "int4": 1, "int2": 2}
+ZERO_SUPPRESSED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What the command line says of training; see each option's help."""
+
+    samples: int
+    hold_out: int
+    labels: Path | None
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    board_learning_rate: float | None
+    momentum: float
+    activations: str
+    gradients: str
+    zero_suppressed: bool
+    freeze_head: bool
+    resume: bool
+    seed: int
+    out: Path | None
+
+    @property
+    def optimizer_settings(self) -> OptimizerSettings:
+        """Of the tail and of the board's layer."""
+        return OptimizerSettings("adam" if self.optimizer == "adam" else "sgd", momentum=self.momentum)
+
+    def train_settings(self) -> TrainSettings:
+        """For a Trainer."""
+        from cutlayer_host.trainer import TrainSettings
+
+        return TrainSettings(
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            board_learning_rate=self.board_learning_rate,
+            optimizer=self.optimizer_settings,
+            update_head=not self.freeze_head,
+            restart=not self.resume,
+            activation_codec=CODECS[self.activations] + ZERO_SUPPRESSED * self.zero_suppressed,
+            gradient_codec=CODECS[self.gradients],
+            seed=self.seed,
+        )
+
+    def tail_settings(self) -> TailSettings:
+        """For a Tail."""
+        from cutlayer_host.tail import TailSettings
+
+        return TailSettings(optimizer=self.optimizer_settings, seed=self.seed)
+
+
+_OPTIONS = (
+    click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="Sample visits."),
+    click.option(
+        "--hold-out",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Recordings at the end of the board's list that are not trained on, but measured at the end.",
+    ),
+    click.option(
+        "--labels",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="One byte a recording: its class. Without it the board must know the labels.",
+    ),
+    click.option("--batch-size", type=click.IntRange(1, 65535), default=8, show_default=True),
+    click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True),
+    click.option(
+        "--learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        default=1e-3,
+        show_default=True,
+        help="Of the tail, and of the board's layer too unless it has its own.",
+    ),
+    click.option(
+        "--board-learning-rate", type=click.FloatRange(0, min_open=True), help="Of the board's layer."
+    ),
+    click.option(
+        "--momentum",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.9,
+        show_default=True,
+        help="SGD's momentum, Adam's beta 1.",
+    ),
+    click.option(
+        "--activations",
+        type=click.Choice(list(CODECS)),
+        default="int8",
+        show_default=True,
+        help="Bits of the smashed data on the wire.",
+    ),
+    click.option(
+        "--gradients",
+        type=click.Choice(list(CODECS)),
+        default="int8",
+        show_default=True,
+        help="Bits of the gradient on the wire.",
+    ),
+    click.option(
+        "--zero-suppressed",
+        is_flag=True,
+        help="Send only activations that are not zero, and a bitmap of them: pays after a ReLU.",
+    ),
+    click.option("--freeze-head", is_flag=True, help="Only the tail learns."),
+    click.option("--resume", is_flag=True, help="Go on with the board's present weights."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+    click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="New folder for run.json, metrics.jsonl and the trained tail.keras.",
+    ),
+)
+
+
+def train_options(command: F) -> F:
+    """Adds the options of training; the command gets them by name, as `TrainOptions` has them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+bundle_option = click.option(
+    "--bundle",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="What `cutlayer convert` wrote.",
+)

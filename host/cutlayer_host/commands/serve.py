@@ -1,0 +1,106 @@
+"""`cutlayer serve`: trains many boards at once, each with a tail of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cutlayer_host.commands.options import TrainOptions, bundle_option, json_option, train_options
+from cutlayer_host.commands.train import describe, open_run, read_curriculum
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cutlayer_host.device import Device
+    from cutlayer_host.lesson import Lesson
+    from cutlayer_host.server import Server, ServerEvent
+    from cutlayer_host.store import Run
+    from cutlayer_host.worker import TailWorker
+
+
+@click.command()
+@click.option("--device", "urls", multiple=True, help="A board's URL; may be given many times.")
+@click.option("--listen", help="tcp://HOST:PORT for boards that dial in.")
+@click.option(
+    "--boards", type=click.IntRange(1), help="End after this many boards, else with the last --device."
+)
+@bundle_option
+@train_options
+@json_option
+def serve(
+    urls: tuple[str, ...],
+    listen: str | None,
+    boards: int | None,
+    bundle: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train every board that is named or dials in, each with a session and a tail of its own.
+
+    With --out, board N leaves its run in OUT/board-N. --json prints one object once all boards are done.
+    """
+    if not urls and listen is None:
+        raise click.UsageError("nobody to serve: give --device URL or --listen tcp://HOST:PORT")
+    results = asyncio.run(_serve(urls, listen, boards, bundle, TrainOptions(**options)))
+    if as_json:
+        from cutlayer_boards.console import print_json
+
+        print_json({"boards": results})
+
+
+async def _serve(
+    urls: tuple[str, ...], listen: str | None, boards: int | None, bundle: Path, options: TrainOptions
+) -> list[dict[str, Any]]:
+    from cutlayer_boards.console import console
+    from cutlayer_host.server import Failed, Finished
+
+    results: list[dict[str, Any]] = []
+    server = _server(bundle, options)
+
+    async def tell(event: ServerEvent) -> None:
+        if isinstance(event, Finished):
+            results.append(event.result)
+        elif isinstance(event, Failed):
+            results.append({"device": event.url, "error": str(event.error), "next": event.error.hint})
+        console().print(_line(event), highlight=False)
+
+    await server.serve(tell, urls, listen=listen, boards=boards)
+    return results
+
+
+def _server(bundle: Path, options: TrainOptions) -> Server:
+    from cutlayer_converter.bundle import load_manifest
+    from cutlayer_host.lesson import Lesson
+    from cutlayer_host.server import Server
+
+    manifest = load_manifest(bundle)
+    curriculum = read_curriculum(options)
+
+    def lesson(device: Device, worker: TailWorker, _number: int) -> Lesson:
+        return Lesson(
+            device, bundle, manifest, worker, curriculum, options.train_settings(), options.tail_settings()
+        )
+
+    def run(device: Device, number: int) -> Run | None:
+        folder = None if options.out is None else options.out / f"board-{number}"
+        return open_run(options, {"device": device.url, "bundle": str(bundle)}, folder)
+
+    return Server(lesson, run)
+
+
+def _line(event: ServerEvent) -> str:
+    from cutlayer_host.server import Failed, Joined, Listening, Stepped
+
+    if isinstance(event, Listening):
+        return f"listening at {event.url}"
+    if isinstance(event, Joined):
+        return f"{event.url}: {event.board} joined"
+    if isinstance(event, Stepped):
+        return f"{event.url}: {describe(event.done)}"
+    if isinstance(event, Failed):
+        hint = f"; next: {event.error.hint}" if event.error.hint else ""
+        return f"{event.url}: error: {event.error}{hint}"
+    result = event.result
+    return f"{event.url}: done, {result['samples']} samples, loss {result['loss']:.3f}"

@@ -1,0 +1,148 @@
+"""A lesson: one device trained with one bundle's tail, from the first sample to the measured result."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cutlayer_host.errors import LabelError
+from cutlayer_host.messages import LIVE_RECORDING
+from cutlayer_host.tail import Tail
+from cutlayer_host.trainer import Tally, Trainer, Visit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from cutlayer_converter.bundle import Manifest
+    from cutlayer_host.device import Device
+    from cutlayer_host.store import Run
+    from cutlayer_host.tail import TailSettings
+    from cutlayer_host.trainer import Evaluation, StepDone, TrainSettings
+    from cutlayer_host.worker import TailWorker
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Curriculum:
+    """Which samples a lesson visits.
+
+    Attributes:
+        samples: how many visits.
+        hold_out: recordings at the end of the board's list that are only measured.
+        labels: a class for each recording; None: the board knows.
+        seed: of the order, which is anew for each pass over the recordings.
+    """
+
+    samples: int
+    hold_out: int = 0
+    labels: Sequence[int] | None = None
+    seed: int = 0
+
+    def check(self, recordings: int) -> None:
+        """Checks against what a board has.
+
+        Raises:
+            LabelError: not one label a recording, or nothing left to train on.
+        """
+        if self.labels is not None and len(self.labels) != recordings:
+            raise LabelError(
+                f"{len(self.labels)} labels for {recordings} recordings on the board",
+                "give one byte a recording with --labels",
+            )
+        if self.hold_out and self.hold_out >= recordings:
+            raise LabelError(
+                f"--hold-out {self.hold_out} leaves none of {recordings} recordings to train on",
+                "hold out fewer",
+            )
+
+    def visits(self, recordings: int) -> Iterator[Visit]:
+        """All visits in order; a board without recordings is asked for what it hears next."""
+        if recordings == 0:
+            yield from (Visit(LIVE_RECORDING) for _ in range(self.samples))
+            return
+        random = np.random.default_rng(self.seed)
+        left = self.samples
+        while left > 0:
+            order = random.permutation(recordings - self.hold_out)[:left]
+            yield from (self._visit(int(recording)) for recording in order)
+            left -= len(order)
+
+    def held_out(self, recordings: int) -> list[Visit]:
+        """The recordings that are only measured."""
+        return [self._visit(recording) for recording in range(recordings - self.hold_out, recordings)]
+
+    def _visit(self, recording: int) -> Visit:
+        return Visit(recording, None if self.labels is None else int(self.labels[recording]))
+
+
+class Lesson:
+    """Trains one device: `steps` does the work.
+
+    Attributes:
+        device: which may be another object after its link was lost.
+        result: what came of it, for JSON; empty until `steps` has ended.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        bundle: Path,
+        manifest: Manifest,
+        worker: TailWorker,
+        curriculum: Curriculum,
+        train_settings: TrainSettings,
+        tail_settings: TailSettings,
+        reconnect: Callable[[], Awaitable[Device]] | None = None,
+    ) -> None:
+        """Does nothing yet; `reconnect` opens the device anew when its link is lost."""
+        self.device = device
+        self._bundle = bundle
+        self._manifest = manifest
+        self._worker = worker
+        self._curriculum = curriculum
+        self._train_settings = train_settings
+        self._tail_settings = tail_settings
+        self._reconnect = reconnect
+        self.result: dict[str, Any] = {}
+
+    async def steps(self, run: Run | None = None) -> AsyncIterator[StepDone]:
+        """Trains step by step, then measures the recordings held out, and leaves a run that is complete.
+
+        Raises:
+            BundleMismatch: the board runs another model than the bundle's.
+            HostError: whatever ends a training; see Trainer.train.
+        """
+        self.device.require_model(self._manifest.model_id, self._bundle)
+        recordings = self.device.welcome.recordings
+        self._curriculum.check(recordings)
+        tail = await self._worker.run(Tail.load, self._bundle / "tail.keras", self._tail_settings)
+        trainer = Trainer(self.device, tail, self._worker, self._train_settings, reconnect=self._reconnect)
+        await trainer.start()
+        tally = Tally(tail)
+        async for done in trainer.steps(self._curriculum.visits(recordings)):
+            tally.add(done)
+            if run is not None:
+                run.record(dataclasses.asdict(done))
+            yield done
+        self.device = trainer.device
+        self.result = {
+            "device": self.device.url,
+            "board": self.device.welcome.board,
+            "model_id": self._manifest.model_id,
+            **dataclasses.asdict(await self._worker.run(tally.report)),
+        }
+        if held_out := self._curriculum.held_out(recordings):
+            self.result["held_out"] = _as_json(await trainer.evaluate(held_out))
+        if run is not None:
+            await self._worker.run(run.finish, tail, self.result)
+
+
+def _as_json(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "samples": evaluation.samples,
+        "loss": evaluation.loss,
+        "accuracy": evaluation.accuracy,
+        "confusion": evaluation.confusion.tolist(),
+    }
