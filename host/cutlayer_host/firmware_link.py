@@ -62,7 +62,7 @@ def _library() -> ctypes.CDLL:
             raise HostError(f"the firmware's link does not compile:\n{error.stderr}") from error
         partial.rename(library)
     loaded = ctypes.CDLL(str(library))
-    loaded.end_init.restype = ctypes.c_int32
+    loaded.end_timeout_ms.restype = ctypes.c_uint32
     return loaded
 
 
@@ -76,6 +76,7 @@ class FirmwareLink:
         self._end = ctypes.create_string_buffer(self._c.end_bytes())
         self._buffer = ctypes.create_string_buffer(1 << 16)
         self._queue: deque[bytes] = deque()
+        self._flags = 0
         result = self._c.end_init(
             self._end,
             1 if role is Role.HOST else 0,
@@ -127,18 +128,19 @@ class FirmwareLink:
             self._queue.popleft()
         capacity = min(len(self._buffer), len(self._buffer) if max_bytes is None else max_bytes)
         count = self._c.end_transmit(self._end, self._buffer, capacity, int(now_ms))
+        self._flags |= self._c.end_events(self._end)
         return self._buffer.raw[:count]
 
     def next_timeout_ms(self, now_ms: float) -> float | None:
         """The ms after which to call `receive` and `transmit` at the latest; None: when there is news."""
-        if self._queue and self.state.room:
+        if self._flags or (self._queue and self.state.room):
             return 0.0
-        self._c.end_timeout_ms.restype = ctypes.c_uint32
         timeout_ms = self._c.end_timeout_ms(self._end, int(now_ms))
         return None if timeout_ms == _NEVER_MS else float(timeout_ms)
 
     def _collect(self, events: list[LinkEvent]) -> None:
-        flags = self._c.end_events(self._end)
+        flags = self._flags | self._c.end_events(self._end)
+        self._flags = 0
         if flags & _REFUSED:
             events.append(Lost(LostReason.VERSION, WIRE_VERSION))
         elif flags & _LOST:

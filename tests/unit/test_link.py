@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -74,7 +75,7 @@ def test_each_connection_has_another_number() -> None:
         host.connect(0.0)
         numbers.append(host.connection)
     assert all(0 < number < 1 << 16 for number in numbers)
-    assert all(first != second for first, second in zip(numbers, numbers[1:], strict=False))
+    assert all(first != second for first, second in itertools.pairwise(numbers))
 
 
 def test_a_board_answers_each_syn_and_connects_once() -> None:
@@ -243,7 +244,8 @@ def test_without_credit_a_sender_pings_and_goes_on_when_there_is_some() -> None:
     assert kinds(host.transmit(timeout_ms)) == [FrameKind.PING]
     assert host.transmit(timeout_ms) == b""
     board.busy = False
-    assert kinds(answer := board.transmit(100.0)) == [FrameKind.ACK]
+    answer = board.transmit(100.0)
+    assert kinds(answer) == [FrameKind.ACK]
     host.receive(answer, 100.0)
     assert kinds(host.transmit(100.0)) == [FrameKind.DATA]
 

@@ -1,0 +1,147 @@
+"""Two ends of the link on a serial line, over every fault: Python and the firmware's C, in either role."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+from core import INCLUDE
+from lines import FAULTS, Pair
+
+from cutlayer_host.bench_link import link as bench_link
+from cutlayer_host.bench_link import measure
+from cutlayer_host.line import Faults
+from cutlayer_host.link import LostReason, Parameters
+
+ENDS = [("python", "python"), ("python", "firmware"), ("firmware", "python"), ("firmware", "firmware")]
+BOARDS = {
+    "node": Parameters(max_payload=1024, window_bytes=4096, window_frames=4),
+    "small": Parameters(max_payload=128, window_bytes=300, window_frames=2),
+    "wide": Parameters(max_payload=512, window_bytes=8192, window_frames=17),
+}
+
+every_fault = pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+every_pair = pytest.mark.parametrize(("host", "board"), ENDS, ids=["-".join(pair) for pair in ENDS])
+every_board = pytest.mark.parametrize("parameters", BOARDS.values(), ids=BOARDS)
+
+
+def _messages(count: int, max_payload: int, rng: random.Random) -> list[bytes]:
+    return [rng.randbytes(rng.choice((1, 8, rng.randint(1, max_payload), max_payload))) for _ in range(count)]
+
+
+@every_fault
+@every_pair
+@every_board
+def test_messages_arrive_in_order_and_once(
+    faults: Faults, host: str, board: str, parameters: Parameters
+) -> None:
+    for seed in range(3):
+        pair = Pair(host, board, faults, parameters=parameters, seed=seed)
+        pair.connect()
+        rng = random.Random(seed)
+        down = _messages(60, parameters.max_payload, rng)
+        up = _messages(60, parameters.max_payload, rng)
+        pair.send(down, up)
+        pair.settle()
+        assert pair.host_inbox.payloads == up
+        assert pair.board_inbox.payloads == down
+        assert pair.host_inbox.lost == pair.board_inbox.lost == []
+        assert pair.board_inbox.connected == 1
+
+
+@every_fault
+@every_pair
+def test_questions_and_answers_go_to_and_fro(faults: Faults, host: str, board: str) -> None:
+    """One message at a time: nothing comes after a lost one that could show it."""
+    pair = Pair(host, board, faults, parameters=BOARDS["node"], seed=5)
+    pair.connect()
+    for number in range(40):
+        question = number.to_bytes(2, "little")
+        pair.send([question], [])
+        pair.line.run(lambda wanted=number + 1: len(pair.board_inbox.payloads) == wanted, 1e6)
+        pair.send([], [question * 100])
+        pair.line.run(lambda wanted=number + 1: len(pair.host_inbox.payloads) == wanted, 1e6)
+    assert pair.host_inbox.lost == []
+
+
+@every_fault
+@every_pair
+def test_a_new_connection_starts_afresh(faults: Faults, host: str, board: str) -> None:
+    pair = Pair(host, board, faults, parameters=BOARDS["node"], seed=7)
+    for turn in range(3):
+        pair.connect()
+        pair.host_inbox.payloads.clear()
+        pair.board_inbox.payloads.clear()
+        down, up = [bytes([turn]) * 900] * 6, [bytes([turn, 1])] * 6
+        pair.send(down, up)
+        if turn < 2:
+            # Leaves the rest of it on the line.
+            pair.line.run(lambda: len(pair.board_inbox.payloads) >= 2, 1e6)
+        else:
+            pair.settle()
+            assert pair.board_inbox.payloads == down
+            assert pair.host_inbox.payloads == up
+
+
+@every_pair
+def test_a_cut_line_is_noticed(host: str, board: str) -> None:
+    pair = Pair(host, board, Faults(), parameters=BOARDS["node"], seed=1)
+    pair.connect()
+    pair.line.faults = Faults(loss=1.0)
+    pair.send([b"into the void"], [])
+    pair.line.run(lambda: bool(pair.host_inbox.lost), 20_000.0)
+    assert 9_900 <= pair.line.now_ms <= 11_000
+    if host == "python":
+        assert pair.host_inbox.lost[0].reason is LostReason.SILENT
+
+
+@every_pair
+def test_the_same_seed_gives_the_same_run(host: str, board: str) -> None:
+    ends = []
+    for _ in range(2):
+        pair = Pair(host, board, FAULTS["10% loss, 5% corruption"], parameters=BOARDS["node"], seed=3)
+        pair.connect()
+        pair.send([bytes(500)] * 20, [bytes(700)] * 20)
+        pair.settle()
+        ends.append((pair.line.now_ms, pair.line.to_board.sent_bytes, pair.line.to_host.faults))
+    assert ends[0] == ends[1]
+
+
+@every_fault
+@pytest.mark.parametrize("baud", [57_600, 115_200])
+def test_a_slow_line_sends_nothing_twice_without_need(faults: Faults, baud: int) -> None:
+    pair = Pair("python", "firmware", faults, parameters=BOARDS["node"], seed=1, baud=baud)
+    pair.connect()
+    pair.send(
+        [bytes([number]) * 1000 for number in range(12)], [bytes([number]) * 1000 for number in range(12)]
+    )
+    pair.settle()
+    again = pair.host.sent_again + pair.board.state.data_resent  # type: ignore[union-attr]
+    lost = pair.line.to_board.faults + pair.line.to_host.faults
+    assert again <= 3 * lost
+    if not lost:
+        assert again == 0
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize("latency_ms", [1.0, 4.0])
+def test_goodput_is_nine_tenths_of_the_line(direction: str, latency_ms: float) -> None:
+    run = measure(direction, board=BOARDS["node"], latency_ms=latency_ms, tensors=16)
+    assert run.fraction >= 0.90
+    assert run.line_bytes_per_second == 92_160
+    assert run.frames_sent_again == 0
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_goodput_survives_one_bad_frame_in_a_hundred(direction: str) -> None:
+    assert measure(direction, board=BOARDS["node"], loss=0.01, tensors=64).fraction >= 0.85
+
+
+def test_the_benchmark_measures_the_firmware_as_it_is() -> None:
+    header = (INCLUDE / "cutlayer" / "node.h").read_text()
+    defaults = {option.name: option.default for option in bench_link.params}
+    for name, option in (("MAX_PAYLOAD", "max_payload"), ("WINDOW_FRAMES", "window_frames")):
+        found = re.search(rf"#define CL_NODE_{name} (\d+)u", header)
+        assert found is not None
+        assert int(found[1]) == defaults[option]
