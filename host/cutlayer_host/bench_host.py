@@ -1,8 +1,8 @@
 """`cutlayer bench host`: what a step costs on the host beyond TensorFlow's own time.
 
-A step here is one sample and one update: SAMPLE, smashed data, the tail, GRADIENT, APPLY, APPLIED. The board is the
-double, in this process; its time is measured and taken off, as is TensorFlow's. What is left is the link, the
-session, codecs, rounding, the event loop and the way to the tail's thread and back.
+A step here is one sample and one update: SAMPLE, smashed data, the tail, GRADIENT, APPLY, APPLIED. The board
+is the double, in this process; its time is measured and taken off, as is TensorFlow's. What is left is the
+link, the session, codecs, rounding, the event loop and the way to the tail's thread and back.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cutlayer_host.tail import Tail, TailStep
+    from cutlayer_host.worker import TailWorker
 
 WARM_UP_STEPS = 20
 CLASSES = 10
@@ -30,7 +31,7 @@ CLASSES = 10
 
 @dataclass(frozen=True, slots=True)
 class HostCost:
-    """Milliseconds of a step: the host's own, TensorFlow's and the double's. All but `host_p90_ms` are medians."""
+    """Milliseconds of a step: the host's own, TensorFlow's and the double's."""
 
     steps: int
     smashed_bytes: int
@@ -41,7 +42,7 @@ class HostCost:
 
 
 class StandIn:
-    """A tail without TensorFlow: a fixed gradient for each label. For what the host costs, it is as good as any."""
+    """A tail without TensorFlow: a fixed gradient for each label. The host's part costs the same."""
 
     def __init__(self, count: int) -> None:
         import numpy as np
@@ -109,9 +110,9 @@ async def measure(
     from cutlayer_host.optimizer import OptimizerSettings
     from cutlayer_host.trainer import Trainer, TrainSettings, Visit
     from cutlayer_host.transports import memory_pair
-    from cutlayer_host.worker import TailWorker
+    from cutlayer_host.worker import TailWorker as Worker
 
-    async with TailWorker() as worker:
+    async with Worker() as worker:
         tail = cast("Tail", StandIn(smashed_bytes)) if tail_path is None else await _load(worker, tail_path)
         recordings = np.random.default_rng(0).normal(0, 1, (CLASSES, tail.count)).astype(np.float32)
         board = BoardDouble(recordings, [label % tail.class_count for label in range(CLASSES)])

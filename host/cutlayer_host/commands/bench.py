@@ -1,4 +1,4 @@
-"""`cutlayer bench`: the figures. Each is an entry point of the group "cutlayer.bench", a command with --json."""
+"""`cutlayer bench`: the figures. Each is a command with --json, an entry point of "cutlayer.bench"."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ GREETING_SECONDS = 2.0
 @click.argument("urls", nargs=-1)
 @json_option
 def devices(urls: tuple[str, ...], as_json: bool) -> None:
-    """List the serial ports of this computer, and greet the board behind each.
+    """List serial ports and the boards behind them.
 
     With URLS, greet the boards there instead: emulated ones, say.
     """

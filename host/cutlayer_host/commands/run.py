@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def run(
     context: click.Context,
+    /,
     model: Path,
     cut: str,
     data: Path,
@@ -54,7 +55,7 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Cut MODEL after a layer, build and boot a board with its head, and train both sides."""
+    """Convert MODEL, build, boot and train in one go."""
     from cutlayer_boards.spec import board
 
     train = TrainOptions(**options)

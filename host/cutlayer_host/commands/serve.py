@@ -37,7 +37,9 @@ def serve(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train every board that is named or dials in, each with a session and a tail of its own.
+    """Train many boards, each with a tail of its own.
+
+    The boards are those named with --device, and those that dial in at --listen.
 
     With --out, board N leaves its run in OUT/board-N. --json prints one object once all boards are done.
     """

@@ -33,9 +33,9 @@ BOOT_SECONDS = 10.0
 @train_options
 @json_option
 def train(url: str, bundle: Path, as_json: bool, **options: Any) -> None:
-    """Train the board at --device and the tail of --bundle.
+    """Train a board and the tail of its bundle.
 
-    Labels come from the board, or from --labels. A board that runs another model than the bundle's is refused.
+    Labels come from the board, or from --labels. A board with another model than the bundle's is refused.
     """
     result = asyncio.run(train_device(url, bundle, TrainOptions(**options)))
     report_result(result, as_json)
