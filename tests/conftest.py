@@ -3,4 +3,10 @@
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+# The first example of a test may compile the C core; how long one takes says nothing on a shared machine.
+settings.register_profile("cutlayer", deadline=None)
+settings.load_profile("cutlayer")

@@ -245,7 +245,9 @@ class NodeBoard:
             },
         )
         kernel = getattr(self.lib, {"conv2d": "cl_conv2d", "dense": "cl_dense"}[layer.kind])
-        copy = self._callback("void(const void *, const int8_t *, const int8_t *, int8_t *, int8_t *)", self._copy)
+        copy = self._callback(
+            "void(const void *, const int8_t *, const int8_t *, int8_t *, int8_t *)", self._copy
+        )
         last = {"kernel": kernel, "params": params, "input": copied, "output": smashed}
         ops = self._hold(self.ffi.new("struct cl_op[]", [{"kernel": copy, "output": copied}, last]))
         shallow = {"op_count": 1, "scale": float(layer.input_scale), "zero_point": layer.input_zero_point}

@@ -35,6 +35,9 @@ enum cl_message_kind {
 #define CL_WELCOME_BYTES 96u
 #define CL_ACTIVATION_BYTES 28u
 
+// Elements of smashed data, at most.
+#define CL_SMASHED_COUNT_MAX ((uint32_t)1 << 20)
+
 enum cl_section {
     CL_SECTION_WEIGHTS = 0,
     CL_SECTION_BIAS = 1,

@@ -63,7 +63,7 @@ static int32_t decode_gradient(struct cl_message *message, const uint8_t *payloa
     gradient->count = cl_get_u32(payload + 8);
     gradient->scale = cl_get_f32(payload + 12);
     int is_valid = cl_codec_is_gradient(gradient->codec) && gradient->count > 0 &&
-                   is_positive(gradient->scale);
+                   gradient->count <= CL_SMASHED_COUNT_MAX && is_positive(gradient->scale);
     return is_valid ? 0 : CL_ERROR_VALUE;
 }
 

@@ -1,0 +1,128 @@
+"""Messages in C against the Python dataclasses: the same bytes are taken, refused for the same reason."""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+from typing import Any
+
+import pytest
+from core import SOURCE, core_library
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cutlayer_host import messages as m
+from cutlayer_host.errors import ProtocolError
+
+HOST_KINDS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 0x10)
+LENGTHS = {1: 4, 2: 24, 3: 12, 4: 16, 5: 12, 6: 4, 7: 12, 8: 12, 9: 4, 0x10: 20}
+
+
+@cache
+def library() -> tuple[Any, Any]:
+    return core_library([SOURCE / "message.c", SOURCE / "codec.c"], ["cutlayer/message.h"])
+
+
+def decode(payload: bytes) -> tuple[int, Any]:
+    ffi, lib = library()
+    message, data = ffi.new("struct cl_message *"), ffi.new("uint8_t[]", payload or b"\0")
+    return lib.cl_message_decode(message, data, len(payload)), message
+
+
+@st.composite
+def payloads(draw: st.DrawFn) -> bytes:
+    """Nearly messages: the right kind, mostly the right length, fields that are often in range."""
+    kind = draw(st.sampled_from(HOST_KINDS))
+    size = draw(st.sampled_from([LENGTHS[kind]] * 5 + [LENGTHS[kind] - 1, LENGTHS[kind] + 1, 1]))
+    word = st.one_of(
+        st.binary(min_size=4, max_size=4),
+        st.sampled_from([0, 1, 2, 0x10001]).map(lambda value: struct.pack("<I", value)),
+        st.floats(width=32).map(lambda value: struct.pack("<f", value)),
+        st.sampled_from([0.0, 0.5, 0.999, 1.0, -0.0, 1e-7]).map(lambda value: struct.pack("<f", value)),
+    )
+    words = draw(st.lists(word, min_size=8, max_size=8))
+    first = draw(st.sampled_from([0, 1, 1, 2, 17]))
+    return (bytes([kind, first]) + b"".join(words))[:size]
+
+
+@given(payloads())
+@example(m.Configure(optimizer=m.Optimizer.ADAM, epsilon=1e-7, beta2=0.999).encode())
+def test_the_board_refuses_what_the_host_would(payload: bytes) -> None:
+    result, message = decode(payload)
+    refused: list[int] = []
+    try:
+        expected: Any = m.decode(payload)
+    except ProtocolError as error:
+        refused.append(error.code)
+    if refused:
+        assert result == refused[0]
+        return
+    if isinstance(expected, m.Hello) and expected.wire_version != 1:
+        assert result == -6  # the host leaves this one to the session
+        return
+    assert result == 0
+    assert message.kind == payload[0]
+    for part in ("configure", "sample", "gradient", "apply", "rescale", "read"):
+        if expected.KIND.name.lower() == part:
+            fields = getattr(getattr(message, "as"), part)
+            for name in dir(fields):
+                assert getattr(fields, name) == getattr(expected, name)
+    if isinstance(expected, m.Piece):
+        piece = getattr(message, "as").piece
+        assert (piece.first, piece.count) == (expected.first, expected.count)
+        assert piece.data_bytes == len(expected.data)
+
+
+@given(st.binary(max_size=40))
+def test_unknown_kinds_are_refused(payload: bytes) -> None:
+    result, _ = decode(payload)
+    if not payload:
+        assert result == -4
+    elif payload[0] not in (*HOST_KINDS, 0x7F):
+        assert result == -5
+
+
+def sent(encoder: str, *arguments: Any) -> m.Message:
+    """What the host reads of what the board writes."""
+    ffi, lib = library()
+    payload = ffi.new("uint8_t[]", b"\xee" * 128)
+    count = getattr(lib, encoder)(*arguments, payload)
+    return m.decode(bytes(ffi.buffer(payload, count)))
+
+
+def test_replies_are_what_the_host_reads() -> None:
+    ffi, _ = library()
+    model_id, board = ffi.new("uint8_t[]", bytes(range(32))), ffi.new("char[]", b"a board with a long name")
+    counts = {"last_step": 5, "recordings": 6, "smashed_count": 7, "weight_count": 8, "channel_count": 9}
+    counts |= {"output_zero_point": -3, "arena_bytes": 10, "train_bytes": 11, "cut_count": 12}
+    counts |= {"optimizers": 3, "codecs": 0x17, "output_scale": 0.5}
+    welcome = {"firmware_version": (1, 2, 3), "flags": 5, "model_id": model_id, "board": board}
+    assert sent("cl_welcome_encode", ffi.new("struct cl_welcome *", welcome | counts)) == m.Welcome(
+        model_id=bytes(range(32)),
+        board="a board with a l",
+        firmware_version=(1, 2, 3),
+        flags=m.Flag.TRAINABLE | m.Flag.CONFIGURED,
+        **counts,
+    )
+    fields = {"codec": 17, "label": -1, "sample": 4, "count": 100, "scale": 0.25, "zero_point": -7}
+    fields |= {"activation_min": -7, "activation_max": 99, "saturated": 3, "crc": 0x89ABCDEF}
+    activation = sent("cl_activation_encode", ffi.new("struct cl_activation_head *", fields))
+    assert activation == m.Activation(**fields)
+    applied = {"step": 9, "weights_crc": 0xFEDCBA98, "saturated": 2}
+    assert sent("cl_applied_encode", ffi.new("struct cl_applied *", applied)) == m.Applied(**applied)
+    assert sent("cl_rescaled_encode", 0.75, -9, 4) == m.Rescaled(scale=0.75, zero_point=-9, last_step=4)
+    assert sent("cl_error_encode", 5, -9, 77) == m.Error(about=5, code=-9, detail=77)
+    assert sent("cl_step_encode", 0x82, 6) == m.Configured(last_step=6)
+    assert sent("cl_step_encode", 0x86, 7) == m.Cleared(last_step=7)
+    assert sent("cl_stats_are_encode", [1, 2, 2**32 - 1], 3) == m.StatsAre.of((1, 2, 2**32 - 1))
+    assert sent("cl_piece_encode", 513, 70000) == m.Piece(first=70000, count=513, data=b"")
+
+
+@pytest.mark.parametrize("kind", HOST_KINDS)
+def test_every_length_but_its_own_is_refused(kind: int) -> None:
+    for size in range(1, 64):
+        result, _ = decode(bytes([kind]) + bytes(size - 1))
+        if kind == 0x10:
+            assert (result == -4) == (size < 8)
+        else:
+            assert (result == -4) == (size != LENGTHS[kind])
