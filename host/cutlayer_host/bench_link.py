@@ -1,7 +1,7 @@
 """Goodput of the link in virtual time: `cutlayer bench link`.
 
-The host's end is this package's, the board's end is the firmware's C. Goodput is bytes of tensors over what the
-line could carry in the same time: headers, acknowledgements, checks and waiting are all paid for.
+The host's end is this package's, the board's end is the firmware's C. Goodput is bytes of tensors over what
+the line could carry in the same time: headers, acknowledgements, checks and waiting are all paid for.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ NO_LABEL = -1
 # A board has less than 512 KB of RAM: what claims to be larger is not smashed data.
 COUNT_MAX = 1 << 20
 
+_F32_LEAST = 2.0**-149  # what is smaller becomes 0 on the wire
+
 ACTIVATION_CODECS = (0, 1, 2, 16, 17, 18)
 GRADIENT_CODECS = (0, 1, 2)
 
@@ -105,7 +107,7 @@ class Message:
 
     def _require_positive(self, name: str) -> None:
         value = getattr(self, name)
-        self._require(name, "finite and above 0", math.isfinite(value) and value > 0)
+        self._require(name, "finite and above 0", math.isfinite(value) and value >= _F32_LEAST)
 
 
 def _length(kind: Kind, length: int, allowed: str) -> ProtocolError:
