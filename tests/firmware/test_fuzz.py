@@ -1,4 +1,4 @@
-"""Ten million random and mangled bytes against the decoders, the link and a whole node, under ASan and UBSan."""
+"""Ten million random and mangled bytes against decoders, link and a whole node, under ASan and UBSan."""
 
 from __future__ import annotations
 
