@@ -107,8 +107,8 @@ def split(model: Any, layer: str) -> Split:
     if key is None:
         raise _bad_cut(model, layer, calls, list(cuts))
     smashed = calls[key].outputs[0]
-    head = keras.Model(model.inputs, smashed, name="head")
-    part = keras.Model(smashed, model.outputs, name="tail")
+    head = keras.Model(model.inputs[0], smashed, name="head")
+    part = keras.Model(smashed, model.outputs[0], name="tail")
     if any(size is None for size in smashed.shape[1:]):
         raise ConvertError(f"the output of {layer!r} has the shape {smashed.shape[1:]}, which is not fixed")
     # A clone has weights and an input of its own, with names that do not depend on what was built before.
