@@ -126,8 +126,8 @@ def _pieces(tensor_bytes: int, tensors: int, max_payload: int, rng: random.Rando
 @click.option("--loss", default=0.0, show_default=True, help="Fraction of frames that are lost.")
 @click.option("--corruption", default=0.0, show_default=True, help="Fraction of frames with a flipped bit.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--max-payload", default=1024, show_default=True, help="The board's longest payload.")
-@click.option("--window-bytes", default=4096, show_default=True, help="The board's receive ring.")
+@click.option("--max-payload", default=952, show_default=True, help="The board's longest payload.")
+@click.option("--window-bytes", default=3916, show_default=True, help="The board's credit: its receive ring.")
 @click.option(
     "--window-frames", default=4, show_default=True, help="Frames the board holds out of order, and one."
 )
