@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cutlayer_converter.trainable import TrainableSpec
 
 # CL_LINK_BYTES(CL_NODE_MAX_PAYLOAD, CL_NODE_WINDOW_FRAMES) and sizeof(struct cl_node), on a 32-bit machine.
-LINK_BYTES = 6256
+LINK_BYTES = 5824
 NODE_BYTES = 1024
 # A port's ring of received bytes.
 RECEIVE_BYTES = 4096

@@ -114,7 +114,7 @@ def test_a_slow_line_sends_nothing_twice_without_need(faults: Faults, baud: int)
     pair = Pair("python", "firmware", faults, parameters=BOARDS["node"], seed=1, baud=baud)
     pair.connect()
     pair.send(
-        [bytes([number]) * 1000 for number in range(12)], [bytes([number]) * 1000 for number in range(12)]
+        [bytes([number]) * 952 for number in range(12)], [bytes([number]) * 952 for number in range(12)]
     )
     pair.settle()
     again = pair.host.sent_again + pair.board.state.data_resent  # type: ignore[union-attr]
