@@ -23,7 +23,7 @@ def console() -> Console:
 
 
 def progress() -> Progress:
-    """A progress bar on stderr, for anything over two seconds; gone when its context ends."""
+    """A progress bar on a terminal's stderr, for anything over two seconds; gone when its context ends."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
@@ -33,6 +33,7 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=console(),
         transient=True,
+        disable=not console().is_terminal,
     )
 
 
