@@ -174,7 +174,10 @@ class Trainer:
         *,
         reconnect: Callable[[], Awaitable[Device]] | None = None,
     ) -> None:
-        """`reconnect` opens the device anew when its link is lost; without it, LinkLost ends the training."""
+        """`reconnect` opens the device anew when its link is lost; without it, LinkLost ends the training.
+
+        The old device is closed before, the new one is the caller's to close, as `device`.
+        """
         self.device = device
         self.tail = tail
         self.settings = settings or TrainSettings()
@@ -353,6 +356,7 @@ class Trainer:
         if self._reconnect is None:
             raise lost
         for _ in range(RECONNECTIONS):
+            await self.device.close()
             try:
                 self.device = await self._reconnect()
                 return await self._configure(restart=False)
