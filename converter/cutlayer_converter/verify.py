@@ -43,7 +43,7 @@ class NativeHead:
         loaded = ctypes.CDLL(str(library))
         loaded.cutlayer_verify_arena.restype = ctypes.POINTER(ctypes.c_int8)
         loaded.cutlayer_verify_run.argtypes = (ctypes.c_uint16, ctypes.c_uint16)
-        self._run = loaded.cutlayer_verify_run
+        self._loaded = loaded
         self.arena: NDArray[np.int8] = np.ctypeslib.as_array(
             loaded.cutlayer_verify_arena(), (arena_plan.arena_bytes,)
         )
@@ -53,8 +53,12 @@ class NativeHead:
         cut = cut or self.plan.cuts[-1]
         start = self.plan.input_offset
         self.arena[start : start + sample.size] = sample.reshape(-1)
-        self._run(0, cut.op_count)
+        self.run_range(0, cut.op_count)
         return self.arena[cut.offset : cut.offset + cut.tensor.count].reshape(cut.tensor.shape).copy()
+
+    def run_range(self, first: int, last: int) -> int:
+        """Runs ops [first, last) on the arena; returns cl_head_run's result."""
+        return int(self._loaded.cutlayer_verify_run(first, last))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ shapes = st.one_of(
     st.tuples(st.just(1), st.integers(1, 6), st.integers(1, 6), st.integers(1, 9)),
     st.tuples(st.just(1), st.integers(1, 40)),
 )
-# How the second operand comes: an activation of the same shape or of one value a channel (a mean), or a constant.
+# The second operand: an activation of the same shape or of one value a channel (a mean), or a constant.
 SECONDS = ["same", "same", "mean", "constant", "channels", "scalar", "trailing"]
 seconds = st.sampled_from(SECONDS)
 # log2 of ratios between the scales of two inputs.

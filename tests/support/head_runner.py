@@ -1,4 +1,4 @@
-"""Runs a converted head kernel by kernel through cffi, with the converter's own parameters and memory plan."""
+"""Runs a converted head kernel by kernel through cffi, with the converter's parameters and memory plan."""
 
 from __future__ import annotations
 

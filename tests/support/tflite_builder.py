@@ -63,6 +63,10 @@ class TfliteBuilder:
         number = len(self._model.buffers) - 1
         return self._tensor(values.shape, values.dtype.name.upper(), scales, zero_point, axis, number)
 
+    def shape(self, tensor: int) -> list[int]:
+        """A tensor's shape."""
+        return list(self._graph.tensors[tensor].shape)
+
     def operator(self, kind: str, inputs: Sequence[int], output: int, **options: Any) -> int:
         """Adds an operator and returns its output."""
         operator = self._schema.OperatorT()
@@ -100,7 +104,13 @@ class TfliteBuilder:
         return len(self._model.operatorCodes) - 1
 
     def _tensor(
-        self, shape: Sequence[int], dtype: str, scales: Sequence[float], zero_point: int, axis: int, buffer: int
+        self,
+        shape: Sequence[int],
+        dtype: str,
+        scales: Sequence[float],
+        zero_point: int,
+        axis: int,
+        buffer: int,
     ) -> int:
         tensor = self._schema.TensorT()
         tensor.shape = [int(size) for size in shape]
