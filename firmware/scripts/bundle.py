@@ -5,7 +5,7 @@ copied below the build folder when they differ, and cutlayer_build.h beside them
 
     CUTLAYER_NODE_BYTES    the node's memory for this model, so that what does not fit is a link error
     CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: head inputs (firmware/lib/recorded).
-                           By the head's input, or as the environment's CUTLAYER_SENSOR says (audio, recorded).
+                           By the head's input, or as CUTLAYER_SENSOR in the environment says.
 """
 
 from __future__ import annotations

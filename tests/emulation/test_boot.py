@@ -1,0 +1,117 @@
+"""Boards boot, are greeted, and end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+from emulation_host import configure_adam
+
+from cutlayer_boards.emulator import emulate
+from cutlayer_boards.errors import BoardError
+from cutlayer_converter.bundle import load_manifest
+from cutlayer_host.device import connect
+from cutlayer_host.errors import DeviceError
+from cutlayer_host.messages import LIVE_RECORDING
+
+RECORDINGS = 16
+
+
+async def test_welcome_says_what_the_bundle_says(each_board, build, tiny_bundle, tiny_microphone):
+    manifest = load_manifest(tiny_bundle)
+    firmware = build(each_board, tiny_bundle)
+    async with emulate(each_board, firmware, tiny_microphone) as node, connect(node.url) as device:
+        welcome = device.welcome
+    assert welcome.board == each_board.name
+    assert welcome.model_id.hex() == manifest.model_id
+    assert welcome.recordings == RECORDINGS
+    assert welcome.smashed_count == int(np.prod(manifest.cuts[-1].shape))
+    assert welcome.output_scale == np.float32(manifest.cuts[-1].scale)
+    assert welcome.last_step == 0
+
+
+async def test_labels_come_from_the_file_beside_the_microphone(
+    each_board, build, tiny_bundle, tiny_microphone
+):
+    firmware = build(each_board, tiny_bundle)
+    async with emulate(each_board, firmware, tiny_microphone) as node, connect(node.url) as device:
+        await device.configure(configure_adam(cut=0))
+        labels = [(await device.sample(i, i, train=False)).label for i in range(RECORDINGS)]
+        with pytest.raises(DeviceError, match="SENSOR"):
+            await device.sample(RECORDINGS, RECORDINGS, train=False)
+        live = [(await device.sample(100 + i, LIVE_RECORDING, train=False)).label for i in range(3)]
+    assert labels == [-1 if i == 5 or i >= RECORDINGS - 3 else i for i in range(RECORDINGS)]
+    assert live == [0, 1, 2]
+
+
+async def test_without_a_microphone_there_are_no_recordings(each_board, build, tiny_bundle):
+    async with emulate(each_board, build(each_board, tiny_bundle)) as node, connect(node.url) as device:
+        assert device.welcome.recordings == 0
+
+
+async def test_one_host_after_another(native, build, tiny_bundle, tiny_microphone):
+    async with emulate(native, build(native, tiny_bundle), tiny_microphone) as node:
+        for _ in range(3):
+            async with connect(node.url) as device:
+                await device.configure(configure_adam(cut=2))
+                assert (await device.sample(1, 0, train=False)).values.size == device.welcome.smashed_count
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"), [("tcp:127.0.0.1:0", "tcp://127.0.0.1:"), ("pty", "serial:///dev/")]
+)
+async def test_native_board_is_reached_elsewhere(native, build, tiny_bundle, tiny_microphone, listen, url):
+    async with emulate(native, build(native, tiny_bundle), tiny_microphone, listen=listen) as node:
+        assert node.url.startswith(url)
+        async with connect(node.url) as device:
+            assert device.welcome.recordings == RECORDINGS
+
+
+async def test_native_board_ends_with_its_stdin(native, build, tiny_bundle):
+    async with emulate(native, build(native, tiny_bundle)) as node:
+        assert node.running
+        node.process.stdin.close()
+        assert await asyncio.wait_for(node.process.wait(), 10) == 0
+
+
+@pytest.mark.parametrize("listen", ["tcp:nowhere", "unix:" + "x" * 200, "carrier pigeon"])
+async def test_native_board_says_why_it_does_not_start(native, build, tiny_bundle, listen):
+    with pytest.raises(BoardError, match="does not start: error: .*" + listen.split(":")[-1][:8]):
+        await emulate(native, build(native, tiny_bundle), listen=listen).__aenter__()
+
+
+async def test_no_board_outlives_its_block(each_board, build, tiny_bundle):
+    seen = []
+
+    async def fail_in_block() -> None:
+        async with emulate(each_board, build(each_board, tiny_bundle)) as node:
+            seen.extend([node, Path(node.url.removeprefix("unix://")).parent])
+            raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        await fail_in_block()
+    node, folder = seen
+    assert not node.running
+    assert not folder.exists()
+
+
+async def test_missing_microphone_is_said(each_board, build, tiny_bundle, tmp_path):
+    firmware = build(each_board, tiny_bundle)
+    with pytest.raises(BoardError, match=r"nothing\.pcm"):
+        await emulate(each_board, firmware, tmp_path / "nothing.pcm").__aenter__()
+
+
+async def test_missing_qemu_is_said(qemu, build, tiny_bundle, monkeypatch):
+    firmware = build(qemu, tiny_bundle)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BoardError) as raised:
+        await emulate(qemu, firmware).__aenter__()
+    assert raised.value.hint == "sudo apt-get install qemu-system-arm"
+
+
+async def test_only_qemu_counts_instructions(native, build, tiny_bundle):
+    firmware = build(native, tiny_bundle)
+    with pytest.raises(BoardError, match="cannot count"):
+        await emulate(native, firmware, count_instructions=True).__aenter__()
