@@ -40,7 +40,7 @@ def does_not_fit(
             over_budget(memory_table(head.plan, plain, board), board)
         ):
             ways.append("use --optimizer sgd")
-    earlier = _earlier_cut(model, head.split.layer, samples, optimizer, board)
+    earlier = _earlier_cut(model, head, samples, optimizer, board)
     if earlier is not None:
         ways.append(f"cut earlier, with --cut {earlier}")
     fitting = [
@@ -55,13 +55,14 @@ def does_not_fit(
 
 
 def _earlier_cut(
-    model: Any, layer: str, samples: NDArray[np.float32], optimizer: Optimizer, board: BoardSpec
+    model: Any, deeper: Head, samples: NDArray[np.float32], optimizer: Optimizer, board: BoardSpec
 ) -> str | None:
-    """The deepest of a few earlier cuts whose head fits."""
+    """The deepest of a few earlier cuts whose head fits, and trains if the deeper one does."""
     cuts = valid_cuts(model)
-    for name in reversed(cuts[: cuts.index(layer)][-ADVICE_CUTS_MAX:]):
+    for name in reversed(cuts[: cuts.index(deeper.split.layer)][-ADVICE_CUTS_MAX:]):
         with contextlib.suppress(ConvertError):
             head = compile_head(split(model, name), samples[:1], optimizer, board)
-            if not any(over_budget(head.memory, board)):
+            trains = head.trainable is not None or deeper.trainable is None
+            if trains and not any(over_budget(head.memory, board)):
                 return name
     return None

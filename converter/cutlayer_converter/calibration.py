@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,21 +51,25 @@ def load_calibration(source: str | Path, input_shape: tuple[int, ...]) -> NDArra
     return samples
 
 
-def _read(path: Path, key: str) -> tuple[str, NDArray[np.generic]]:
+def _read(path: Path, key: str) -> tuple[str, NDArray[Any]]:
     if not path.is_file():
         raise ConvertError(f"calibration data {path}: no such file", HOW)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a file that it opened itself open when it is damaged.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ConvertError(f"calibration data {path}: one bare array, not an .npz file", HOW)
-            names = list(archive.files)
-            if not names:
-                raise ConvertError(f"calibration data {path}: holds no array", HOW)
-            name = key or names[0]
-            if name not in names:
-                raise ConvertError(
-                    f"calibration data {path}: holds no array {name!r}", f"it has: {', '.join(names)}"
-                )
-            return name, archive[name]
+            return _pick(archive, path, key)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ConvertError(f"calibration data {path}: cannot be read: {error}", HOW) from error
+
+
+def _pick(archive: Any, path: Path, key: str) -> tuple[str, NDArray[Any]]:
+    names = list(archive.files)
+    if not names:
+        raise ConvertError(f"calibration data {path}: holds no array", HOW)
+    name = key or names[0]
+    if name not in names:
+        raise ConvertError(f"calibration data {path}: holds no array {name!r}", f"it has: {', '.join(names)}")
+    return name, archive[name]

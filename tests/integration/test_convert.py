@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras_zoo
 import numpy as np
 import pytest
+
 from cutlayer_boards.spec import board
 from cutlayer_converter.bundle import load_manifest
 from cutlayer_converter.convert import convert
@@ -16,6 +16,9 @@ from cutlayer_converter.cut import split, valid_cuts
 from cutlayer_converter.head import compile_head
 from cutlayer_converter.verify import Oracle, native_head
 from cutlayer_host.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BOARD = board("qemu_mps2_an386")
 
@@ -146,7 +149,9 @@ def test_the_command_writes_a_bundle(
     assert load_manifest(out).model_id == manifest.model_id
 
 
-def test_the_tail_takes_smashed_data_and_has_no_weights_of_the_head(saved: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_tail_takes_smashed_data_and_has_no_weights_of_the_head(
+    saved: tuple[Path, Path], tmp_path: Path
+) -> None:
     import keras
 
     manifest = convert(saved[0], "relu3", BOARD, saved[1], tmp_path / "bundle")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from cutlayer_converter.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:
