@@ -108,30 +108,35 @@ def read_graph(tflite: bytes) -> Graph:
             input or output is not int8 with batch 1.
     """
     if len(tflite) < 8 or tflite[4:8] != b"TFL3":
-        message = f"the head is no TFLite model: {len(tflite)} bytes that do not start with a TFL3 header"
-        raise ConvertError(message, "convert the Keras model again; head.tflite is damaged")
+        raise _damaged(f"{len(tflite)} bytes that do not start with a TFL3 header")
     try:
-        model = schema().ModelT.InitFromPackedBuf(tflite, 0)
-        subgraphs = model.subgraphs or []
-        tensors = tuple(
-            tuple(_tensor(index, item, model.buffers) for index, item in enumerate(subgraph.tensors))
-            for subgraph in subgraphs
-        )
-    except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
-        message = f"the head is no TFLite model: {error}"
-        raise ConvertError(message, "convert the Keras model again; head.tflite is damaged") from error
+        return _graph(schema().ModelT.InitFromPackedBuf(tflite, 0))
+    except (struct.error, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _damaged(str(error)) from error
+
+
+def _damaged(what: str) -> ConvertError:
+    return ConvertError(
+        f"the head is no TFLite model: {what}", "convert the Keras model again; head.tflite is damaged"
+    )
+
+
+def _graph(model: Any) -> Graph:
+    subgraphs = model.subgraphs or []
     if len(subgraphs) != 1:
         message = f"the head has {len(subgraphs)} subgraphs; the firmware runs one"
         raise ConvertError(message, "remove control flow (loops, conditions) from the layers before the cut")
     subgraph = subgraphs[0]
+    tensors = tuple(_tensor(index, item, model.buffers) for index, item in enumerate(subgraph.tensors))
     operators = tuple(
-        _operator(index, item, model.operatorCodes) for index, item in enumerate(subgraph.operators)
+        _operator(index, item, model.operatorCodes, len(tensors))
+        for index, item in enumerate(subgraph.operators or [])
     )
     return Graph(
-        tensors=tensors[0],
+        tensors=tensors,
         operators=operators,
-        input=_end(tensors[0], subgraph.inputs, "input"),
-        output=_end(tensors[0], subgraph.outputs, "output"),
+        input=_end(tensors, subgraph.inputs, "input"),
+        output=_end(tensors, subgraph.outputs, "output"),
     )
 
 
@@ -176,7 +181,7 @@ def _tensor(index: int, item: Any, buffers: list[Any]) -> Tensor:
     return Tensor(index, name, shape, dtype, scales, zero_point, axis, values)
 
 
-def _operator(index: int, item: Any, codes: list[Any]) -> Operator:
+def _operator(index: int, item: Any, codes: list[Any], tensor_count: int) -> Operator:
     code = codes[item.opcodeIndex]
     builtin = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
     kind = _names("BuiltinOperator").get(builtin, f"operator {builtin}")
@@ -185,6 +190,9 @@ def _operator(index: int, item: Any, codes: list[Any]) -> Operator:
     options = {} if item.builtinOptions is None else dict(vars(item.builtinOptions))
     inputs = tuple(int(tensor) for tensor in item.inputs) if item.inputs is not None else ()
     outputs = tuple(int(tensor) for tensor in item.outputs) if item.outputs is not None else ()
+    if not outputs or min(*inputs, *outputs, -1) < -1 or max(*inputs, *outputs, 0) >= tensor_count:
+        message = f"operator {index} ({kind}) takes tensors {inputs} to {outputs} of {tensor_count}"
+        raise ValueError(message)
     return Operator(index, kind, inputs, outputs, options)
 
 

@@ -19,6 +19,7 @@ from cutlayer_converter.ops import (
     requantize,
     softmax,
 )
+from cutlayer_converter.ops.lowered import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,4 +59,8 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
         message = f"the firmware lacks {operator.kind} (operator {operator.index} of the head, {name!r})"
         supported = ", ".join(sorted({*OPS, *ALIASES}))
         raise ConvertError(message, f"cut the model before it, or use only these: {supported}")
-    return OPS[operator.kind](graph, operator)
+    try:
+        return OPS[operator.kind](graph, operator)
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
+        reason = f"its inputs or options are not those of TFLite ({error})"
+        refuse(graph, operator, reason, "convert the Keras model again; head.tflite is damaged")
