@@ -62,8 +62,9 @@ class Clock:
 class NodeBoard:
     """`received` is what the host wrote, `sent` what the board wrote; the test moves bytes between them.
 
-    write_capacity: bytes that one write takes at most; 0 for a port that takes nothing now.
+    room: bytes that the port takes before it says "later".
     broken: reads and writes fail.
+    ops: runs of the head's first op.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class NodeBoard:
         self.clock = clock or Clock()
         self.sensor_steps = sensor_steps
         self.received, self.sent = bytearray(), bytearray()
-        self.write_capacity = 1 << 20
+        self.receive_bytes = receive_bytes
+        self.room = 1 << 30
+        self.ops = 0
         self.broken = False
         self.ticks = 0
         self._captured_steps = 0
@@ -186,7 +189,8 @@ class NodeBoard:
     def _write(self, _: Any, data: Any, count: int) -> int:
         if self.broken:
             return PORT_ERROR
-        taken = min(count, self.write_capacity)
+        taken = min(count, self.room)
+        self.room -= taken
         self.sent += bytes(self.ffi.buffer(data, taken))
         return taken
 
@@ -211,6 +215,7 @@ class NodeBoard:
         return 1
 
     def _copy(self, _params: Any, source: Any, _second: Any, target: Any, _scratch: Any) -> None:
+        self.ops += 1
         self.ffi.memmove(target, source, int(np.prod(self.layer.input_shape)))
 
     def _model(self, optimizer_max: int, trainable: bool) -> Any:
@@ -283,3 +288,43 @@ class NodeBoard:
         if trainable:
             model["trainable"] = self._new("struct cl_trainable *", layer_fields)
         return self._new("struct cl_model *", model)
+
+
+class NodeEnd:
+    """The board's end of a cutlayer_host.line.Line.
+
+    Every busy step of the node takes `step_ms` of virtual time, in which bytes pile up in the ring; what
+    does not fit is lost and counted in `overflow`.
+    """
+
+    def __init__(self, board: NodeBoard, step_ms: float = 0.0) -> None:
+        self.board = board
+        self.step_ms = step_ms
+        self.overflow = 0
+        self._free_at_ms = 0.0
+        self._timeout_ms = 0.0
+
+    def receive(self, data: bytes, now_ms: float) -> list[Any]:
+        fits = data[: self.board.receive_bytes - len(self.board.received)]
+        self.overflow += len(data) - len(fits)
+        self.board.received += fits
+        self._run(now_ms)
+        return []
+
+    def transmit(self, now_ms: float, max_bytes: int | None = None) -> bytes:
+        self.board.room = max(0, (1 << 20 if max_bytes is None else max_bytes) - len(self.board.sent))
+        self._run(now_ms)
+        data = bytes(self.board.sent[:max_bytes])
+        del self.board.sent[:max_bytes]
+        return data
+
+    def next_timeout_ms(self, now_ms: float) -> float | None:
+        return max(self._timeout_ms, self._free_at_ms - now_ms)
+
+    def _run(self, now_ms: float) -> None:
+        self.board.clock.now_ms = int(now_ms) + 2**32 - 5000
+        if not self.step_ms:
+            self._timeout_ms = self.board.run()
+        elif now_ms >= self._free_at_ms:
+            self._timeout_ms = self.board.step()
+            self._free_at_ms = now_ms + (self.step_ms if self._timeout_ms == 0 else 0.0)

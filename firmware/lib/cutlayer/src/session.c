@@ -234,7 +234,10 @@ static int32_t on_read(struct cl_session *session, const struct cl_message *mess
                        struct cl_link_token *reply)
 {
     const struct cl_read *read = &message->as.read;
-    (void)session;
+    const void *data;
+    if (read->offset > cl_session_section(session, read->section, &data)) {
+        return CL_ERROR_VALUE;
+    }
     *reply = cl_session_token(CL_DATA_READ, read->section, read->offset, read->count);
     return 1;
 }

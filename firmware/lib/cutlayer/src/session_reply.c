@@ -72,8 +72,7 @@ static int32_t encode_piece(const struct cl_session *session, const struct cl_li
                      : bytes + cl_piece_encode((uint16_t)token->count, token->first, payload);
 }
 
-// A section of the trainable layer as elements of 1 or 4 bytes. Returns its bytes.
-static uint32_t section_of(const struct cl_session *session, uint8_t section, const void **data)
+uint32_t cl_session_section(const struct cl_session *session, uint8_t section, const void **data)
 {
     const struct cl_train *train = &session->train;
     if (!cl_session_is_trainable(session)) {
@@ -99,7 +98,7 @@ static int32_t encode_read(const struct cl_session *session, const struct cl_lin
 {
     const void *data = 0;
     uint8_t section = TOKEN_MORE(token);
-    uint32_t total = section_of(session, section, &data);
+    uint32_t total = cl_session_section(session, section, &data);
     uint32_t left = token->first < total ? total - token->first : 0;
     uint32_t room = capacity - CL_DATA_READ_BYTES;
     uint32_t count = token->count < left ? token->count : left;

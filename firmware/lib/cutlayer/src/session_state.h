@@ -42,4 +42,7 @@ static inline int cl_session_runs_trainable(const struct cl_session *session)
 // The present cut as it is now: training moves the deepest one.
 struct cl_cut cl_session_cut(const struct cl_session *session);
 
+// Bytes of a section that READ reads, and where it lies; 0 for one that is not there.
+uint32_t cl_session_section(const struct cl_session *session, uint8_t section, const void **data);
+
 #endif

@@ -1,0 +1,530 @@
+"""The board's session in C: every message in every state, every way to be wrong (SPEC.md, section 3)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from node_board import NodeBoard, pointwise_layer
+from train_reference import F
+
+from cutlayer_host import messages as m
+from cutlayer_host import tensors
+from cutlayer_host.codes import ErrorCode, Kind
+
+ADAM = m.Configure(cut=1, optimizer=m.Optimizer.ADAM, momentum=0.9, beta2=0.999, epsilon=1e-7, restart=1)
+SGD = m.Configure(cut=1, optimizer=m.Optimizer.SGD, momentum=0.9, restart=1)
+
+
+class Board:
+    """A session without a link: messages in, answers out."""
+
+    def __init__(self, activation: str = "relu", **options: Any) -> None:
+        rng = np.random.default_rng(5)
+        self.layer = pointwise_layer(rng, 3, 4, 5, 6, activation)
+        recordings = rng.integers(-128, 128, (4, *self.layer.input_shape)).astype(np.int8)
+        self.board = NodeBoard(self.layer, recordings, **options)
+        assert self.board.init_result == self.board.bytes
+        self.ffi, self.lib = self.board.ffi, self.board.lib
+        self.session = self.ffi.addressof(self.board.node, "session")
+        self.recordings = recordings
+        self.rng = rng
+
+    @property
+    def state(self) -> str:
+        return self.board.state
+
+    def encode(self, token: Any) -> m.Message:
+        payload = self.ffi.new("uint8_t[]", 256)
+        count = self.lib.cl_session_encode(self.session, token, payload, 256)
+        assert count > 0
+        return m.decode(bytes(self.ffi.buffer(payload, count)))
+
+    def tell(self, message: m.Message | bytes) -> m.Message | None:
+        raw = message if isinstance(message, bytes) else message.encode()
+        token = self.ffi.new("struct cl_link_token *")
+        result = self.lib.cl_session_take(
+            self.session, self.ffi.new("uint8_t[]", raw or b"\0"), len(raw), token
+        )
+        assert result in (0, 1)
+        return self.encode(token) if result else None
+
+    def refusal(self, message: m.Message | bytes) -> tuple[int, int]:
+        answer = self.tell(message)
+        assert isinstance(answer, m.Error)
+        return answer.about, answer.code
+
+    def greet(self, configuration: m.Configure = SGD) -> None:
+        assert isinstance(self.tell(m.Hello()), m.Welcome)
+        assert isinstance(self.tell(configuration), m.Configured)
+
+    def capture(self) -> None:
+        """Runs the head on the pending sample, as the node does."""
+        assert self.state == "CAPTURING"
+        arena = self.session.config.arena
+        raw = self.recordings[self.session.sample.recording].tobytes()
+        self.ffi.memmove(arena, raw, len(raw))
+        for op in range(self.lib.cl_session_op_count(self.session)):
+            assert self.lib.cl_session_run(self.session, op) == 0
+        assert self.lib.cl_session_captured(self.session, 3) == 0
+
+    def drain(self) -> tuple[m.Activation, np.ndarray]:
+        """All that SENDING sends."""
+        token = self.ffi.new("struct cl_link_token *")
+        assert self.lib.cl_session_next(self.session, 128, token) == 1
+        head = self.encode(token)
+        assert isinstance(head, m.Activation)
+        values = np.zeros(0, np.int8)
+        while self.lib.cl_session_next(self.session, 40, token):
+            piece = self.encode(token)
+            assert isinstance(piece, m.Piece)
+            assert piece.first == values.size
+            part = tensors.activation_values(piece.data, piece.count, head.codec, head.zero_point)
+            values = np.concatenate([values, part])
+        assert self.lib.cl_session_sent(self.session) == 0
+        return head, values
+
+    def sample(
+        self, number: int = 7, recording: int = 1, mode: m.Mode = m.Mode.TRAIN
+    ) -> tuple[Any, np.ndarray]:
+        assert self.tell(m.Sample(sample=number, recording=recording, mode=mode)) is None
+        self.capture()
+        return self.drain()
+
+    def open_gradient(self, number: int = 7, scale: float = 1e-3) -> np.ndarray:
+        """GRADIENT without its PIECEs. Returns the mask."""
+        head, values = self.sample(number)
+        gradient = m.Gradient(sample=number, count=values.size, scale=scale)
+        assert self.tell(gradient) is None
+        assert self.state == "ADDING"
+        return tensors.masked(values, head.codec, head.activation_min, head.activation_max)
+
+    def pieces(self, masked: np.ndarray) -> list[m.Piece]:
+        g = self.rng.integers(-127, 128, masked.size).astype(np.int8)
+        return list(tensors.gradient_pieces(g, masked, 0, 20))
+
+    def add(self, number: int = 7) -> None:
+        for piece in self.pieces(self.open_gradient(number)):
+            assert self.tell(piece) is None
+        assert self.state == "READY"
+
+    def reach(self, state: str) -> None:
+        if state == "CONNECTED":
+            return
+        if state == "GREETED":
+            self.tell(m.Hello())
+            return
+        self.greet()
+        if state in ("CAPTURING", "SENDING"):
+            assert self.tell(m.Sample(sample=7, recording=0)) is None
+            if state == "SENDING":
+                self.capture()
+        elif state == "AWAITING":
+            self.sample()
+        elif state == "ADDING":
+            self.open_gradient()
+        assert self.state == state
+
+
+MESSAGES: dict[str, m.Message] = {
+    "HELLO": m.Hello(),
+    "CONFIGURE": ADAM,
+    "SAMPLE": m.Sample(sample=8, recording=1),
+    "GRADIENT": m.Gradient(sample=7, count=72, scale=1e-3),
+    "PIECE": m.Piece(first=5, count=1, data=b"\1"),
+    "APPLY": m.Apply(step=1, samples=1, learning_rate=0.1),
+    "CLEAR": m.Clear(),
+    "RESCALE": m.Rescale(scale=0.5, zero_point=-128),
+    "READ": m.Read(section=m.Section.BIAS, offset=0, count=8),
+    "STATS": m.Stats(),
+}
+# The table of SPEC.md, section 3.2; messages wait in CAPTURING and SENDING.
+TAKES = {
+    "CONNECTED": "HELLO",
+    "GREETED": "HELLO CONFIGURE READ STATS",
+    "READY": "HELLO CONFIGURE SAMPLE APPLY CLEAR RESCALE READ STATS",
+    "AWAITING": "GRADIENT SAMPLE CLEAR CONFIGURE HELLO READ STATS",
+    "ADDING": "PIECE",
+}
+LEADS = {
+    ("CONNECTED", "HELLO"): "GREETED",
+    ("GREETED", "CONFIGURE"): "READY",
+    ("READY", "SAMPLE"): "CAPTURING",
+    ("AWAITING", "GRADIENT"): "ADDING",
+    ("AWAITING", "SAMPLE"): "CAPTURING",
+    ("AWAITING", "CLEAR"): "READY",
+    ("AWAITING", "CONFIGURE"): "READY",
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+@pytest.mark.parametrize("state", TAKES)
+def test_every_message_in_every_state(state: str, name: str) -> None:
+    board = Board()
+    board.reach(state)
+    answer = board.tell(MESSAGES[name])
+    is_refused = isinstance(answer, m.Error) and answer.code == ErrorCode.STATE
+    assert is_refused == (name not in TAKES[state].split())
+    if state == "ADDING":
+        assert board.state == "READY"  # this PIECE is wrong, and so is everything else
+    else:
+        assert board.state == LEADS.get((state, name), state)
+
+
+@pytest.mark.parametrize("state", ["CAPTURING", "SENDING"])
+def test_messages_wait_while_a_sample_is_under_way(state: str) -> None:
+    board = Board()
+    board.reach(state)
+    for message in MESSAGES.values():
+        assert board.lib.cl_session_waits(board.session, message.KIND, 0)
+
+
+def test_what_changes_replies_waits_for_them() -> None:
+    board = Board()
+    board.greet()
+    waiting = {name for name, x in MESSAGES.items() if board.lib.cl_session_waits(board.session, x.KIND, 1)}
+    assert waiting == {"CONFIGURE", "APPLY", "RESCALE"}
+    assert not any(board.lib.cl_session_waits(board.session, x.KIND, 0) for x in MESSAGES.values())
+
+
+@pytest.mark.parametrize("state", [*TAKES, "CAPTURING", "SENDING"])
+def test_a_new_connection_starts_over_and_keeps_weights(state: str) -> None:
+    board = Board()
+    board.greet()
+    board.add()
+    assert isinstance(board.tell(m.Apply(step=1, samples=1, learning_rate=0.01)), m.Applied)
+    weights = board.board.master()
+    opened = board.lib.CL_EVENT_OPENED
+    assert board.lib.cl_session_event(board.session, opened) == 0
+    board.greet(m.Configure(cut=1, momentum=0.9))
+    board.add()
+    assert board.lib.cl_session_event(board.session, opened) == 0
+    if state != "CONNECTED":
+        assert isinstance(board.tell(m.Hello()), m.Welcome)
+    if state not in ("CONNECTED", "GREETED"):
+        board.tell(m.Configure(cut=1, momentum=0.9))
+    if state in ("CAPTURING", "SENDING"):
+        board.tell(m.Sample(sample=7, recording=0))
+        if state == "SENDING":
+            board.capture()
+    elif state == "AWAITING":
+        board.sample()
+    elif state == "ADDING":
+        board.open_gradient()
+    assert board.state == state
+    assert board.lib.cl_session_event(board.session, opened) == 0
+    assert board.state == "CONNECTED"
+    assert board.session.train.samples_in_step == 0
+    assert np.array_equal(board.board.master(), weights)
+    welcome = board.tell(m.Hello())
+    assert isinstance(welcome, m.Welcome)
+    assert welcome.last_step == 1
+
+
+def test_events_that_do_not_fit_change_nothing() -> None:
+    board = Board()
+    board.greet()
+    for name in ("CAPTURED", "FAILED", "SENT", "AWAITED", "ADDED", "DROPPED"):
+        event = getattr(board.lib, f"CL_EVENT_{name}")
+        assert board.lib.cl_session_event(board.session, event) == ErrorCode.STATE
+    assert board.state == "READY"
+
+
+def test_unknown_kinds_and_wrong_lengths_are_answered() -> None:
+    board = Board()
+    board.greet()
+    assert board.refusal(b"\x44abc") == (0x44, ErrorCode.KIND)
+    assert board.refusal(b"\x81") == (0x81, ErrorCode.KIND)  # what only a board says
+    assert board.refusal(b"\xf0") == (0xF0, ErrorCode.KIND)  # an event's number is no message
+    assert board.refusal(m.Clear().encode() + b"\0") == (Kind.CLEAR, ErrorCode.LENGTH)
+    assert board.tell(m.Error(about=3, code=-6)) is None
+    assert board.state == "READY"
+
+
+def test_hello_of_another_version_is_refused() -> None:
+    board = Board()
+    assert board.refusal(bytes([Kind.HELLO, 2, 0, 0])) == (Kind.HELLO, ErrorCode.VALUE)
+    assert board.state == "CONNECTED"
+
+
+def test_welcome_says_what_the_board_is() -> None:
+    board = Board()
+    welcome = board.tell(m.Hello())
+    assert isinstance(welcome, m.Welcome)
+    assert (welcome.model_id, welcome.board) == (bytes(range(32)), "cffi")
+    assert (welcome.recordings, welcome.cut_count) == (4, 2)
+    assert (welcome.smashed_count, welcome.weight_count, welcome.channel_count) == (72, 30, 6)
+    assert welcome.output_scale == board.layer.output_scale
+    assert (welcome.flags, welcome.optimizers) == (m.Flag.TRAINABLE, 3)
+    assert welcome.train_bytes == board.session.config.train_bytes
+    board.tell(SGD)
+    again = board.tell(m.Hello())
+    assert isinstance(again, m.Welcome)
+    assert again.flags == m.Flag.TRAINABLE | m.Flag.CONFIGURED
+
+
+@pytest.mark.parametrize("codec", m.ACTIVATION_CODECS)
+@pytest.mark.parametrize("cut", [0, 1])
+def test_smashed_data_of_every_cut_in_every_codec(cut: int, codec: int) -> None:
+    board = Board()
+    board.greet(m.Configure(cut=cut, activation_codec=codec))
+    head, values = board.sample(mode=m.Mode.INFER)
+    offset = board.session.config.model.head.cuts[cut].offset
+    raw = bytes(board.ffi.buffer(board.session.config.arena + offset, values.size))
+    y = np.frombuffer(raw, np.int8)
+    assert np.array_equal(values, tensors.as_sent(y, codec & 15))
+    assert (head.sample, head.count, head.label, head.codec) == (7, y.size, 3, codec)
+    assert head.crc == zlib.crc32(raw)
+    if cut == 0:
+        assert np.array_equal(y, board.recordings[1].reshape(-1))
+    assert board.state == "READY"
+
+
+def test_a_shallow_cut_is_for_inference_only() -> None:
+    board = Board()
+    board.greet(m.Configure(cut=0))
+    assert board.refusal(m.Sample(sample=1, recording=0)) == (Kind.SAMPLE, ErrorCode.VALUE)
+    assert board.state == "READY"
+
+
+def test_configure_refuses_a_cut_there_is_not() -> None:
+    board = Board()
+    board.tell(m.Hello())
+    assert board.refusal(m.Configure(cut=2)) == (Kind.CONFIGURE, ErrorCode.VALUE)
+    assert board.state == "GREETED"
+
+
+def test_another_optimizer_needs_a_restart() -> None:
+    board = Board()
+    board.greet(SGD)
+    board.add()
+    board.tell(m.Apply(step=1, samples=1, learning_rate=0.1))
+    other = m.Configure(cut=1, optimizer=m.Optimizer.ADAM, momentum=0.9, beta2=0.9, epsilon=1e-7)
+    weights = board.board.master()
+    assert board.refusal(other) == (Kind.CONFIGURE, ErrorCode.VALUE)
+    assert np.array_equal(board.board.master(), weights)
+    assert board.tell(ADAM) == m.Configured(last_step=0)
+    assert not np.array_equal(board.board.master(), weights)
+    # The step that was applied before the restart is not remembered.
+    assert board.refusal(m.Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
+
+
+def test_adam_needs_the_memory_that_was_planned_for_it() -> None:
+    board = Board(optimizer_max=0)
+    board.tell(m.Hello())
+    assert board.refusal(ADAM) == (Kind.CONFIGURE, ErrorCode.VALUE)
+    assert isinstance(board.tell(SGD), m.Configured)
+
+
+def test_a_head_without_a_trainable_layer_infers() -> None:
+    board = Board(trainable=False)
+    welcome = board.tell(m.Hello())
+    assert isinstance(welcome, m.Welcome)
+    assert (welcome.flags, welcome.optimizers, welcome.weight_count, welcome.train_bytes) == (0, 0, 0, 0)
+    board.tell(SGD)
+    assert board.refusal(m.Sample(sample=1, recording=0)) == (Kind.SAMPLE, ErrorCode.VALUE)
+    board.sample(mode=m.Mode.INFER)
+    assert board.refusal(m.Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.STATE)
+    assert board.refusal(m.Rescale(scale=1.0, zero_point=0)) == (Kind.RESCALE, ErrorCode.STATE)
+    read = board.tell(m.Read(section=m.Section.MASTER, offset=0, count=8))
+    assert read == m.DataRead(section=m.Section.MASTER, offset=0, count=0, total=0, data=b"")
+    assert isinstance(board.tell(m.Clear()), m.Cleared)
+
+
+GRADIENT_FAULTS = {
+    "another sample": (m.Gradient(sample=8, count=72, scale=1e-3), ErrorCode.SAMPLE),
+    "another codec": (m.Gradient(sample=7, count=72, scale=1e-3, codec=1), ErrorCode.VALUE),
+    "another count": (m.Gradient(sample=7, count=71, scale=1e-3), ErrorCode.VALUE),
+    "no scale": (struct.pack("<BB2xIIf", 4, 0, 7, 72, float("nan")), ErrorCode.VALUE),
+}
+
+
+@pytest.mark.parametrize("fault", GRADIENT_FAULTS)
+def test_a_wrong_gradient_leaves_the_sample_pending(fault: str) -> None:
+    message, code = GRADIENT_FAULTS[fault]
+    board = Board()
+    board.greet()
+    board.sample()
+    assert board.refusal(message) == (Kind.GRADIENT, code)
+    assert board.state == "AWAITING"
+    assert board.tell(m.Gradient(sample=7, count=72, scale=1e-3)) is None
+
+
+def test_all_samples_of_a_step_share_one_scale() -> None:
+    board = Board()
+    board.greet()
+    board.add()
+    board.sample()
+    other = m.Gradient(sample=7, count=72, scale=2e-3)
+    assert board.refusal(other) == (Kind.GRADIENT, ErrorCode.VALUE)
+
+
+@pytest.mark.parametrize(
+    "fault", ["gap", "repeat", "too long", "short data", "long data", "lowest value", "kind"]
+)
+def test_a_wrong_piece_drops_the_half_step(fault: str) -> None:
+    board = Board()
+    board.greet()
+    board.add()
+    masked = board.open_gradient()
+    first, second, *_ = board.pieces(masked)
+    expected = (Kind.PIECE, ErrorCode.VALUE)
+    assert board.tell(first) is None
+    if fault == "gap":
+        wrong: m.Message | bytes = m.Piece(first=second.first + 1, count=second.count, data=second.data)
+    elif fault == "repeat":
+        wrong = first
+    elif fault == "too long":
+        wrong = m.Piece(first=second.first, count=masked.size - second.first + 1, data=second.data)
+    elif fault in ("short data", "long data"):
+        data = second.data[:-1] if fault == "short data" else second.data + b"\1"
+        wrong, expected = (
+            m.Piece(first=second.first, count=second.count, data=data),
+            (Kind.PIECE, ErrorCode.LENGTH),
+        )
+    elif fault == "lowest value":
+        wrong = m.Piece(first=second.first, count=second.count, data=b"\x80" * len(second.data))
+    else:
+        wrong, expected = b"\x77", (0x77, ErrorCode.KIND)
+    assert board.refusal(wrong) == expected
+    assert board.state == "READY"
+    assert board.session.train.samples_in_step == 0
+    count = 30 + 6
+    assert not any(board.session.train.accumulator[i] for i in range(count))
+    assert board.refusal(second) == (Kind.PIECE, ErrorCode.STATE)
+
+
+def test_apply_wants_the_right_step_and_samples() -> None:
+    board = Board()
+    board.greet()
+    assert board.refusal(m.Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
+    board.add()
+    assert board.refusal(m.Apply(step=0, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.STEP)
+    assert board.refusal(m.Apply(step=2, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.STEP)
+    assert board.refusal(m.Apply(step=1, samples=2, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
+    before = board.board.master()
+    nan = struct.pack("<BxHIf", 5, 1, 1, float("inf"))
+    assert board.refusal(nan) == (Kind.APPLY, ErrorCode.VALUE)
+    huge = m.Apply(step=1, samples=1, learning_rate=float(np.finfo(np.float32).max))
+    assert board.refusal(huge) == (Kind.APPLY, ErrorCode.VALUE)
+    assert np.array_equal(board.board.master(), before)
+    assert isinstance(board.tell(m.Apply(step=1, samples=1, learning_rate=0.1)), m.Applied)
+
+
+def test_a_step_happens_once() -> None:
+    board = Board()
+    board.greet()
+    board.add()
+    board.add(9)
+    apply = m.Apply(step=1, samples=2, learning_rate=0.1)
+    applied = board.tell(apply)
+    weights = board.board.master()
+    assert isinstance(applied, m.Applied)
+    assert applied.step == 1
+    assert applied.weights_crc == zlib.crc32(weights.astype("<f4").tobytes())
+    assert board.tell(apply) == applied
+    board.add()  # a repeat does not touch the half step either
+    assert board.tell(apply) == applied
+    assert board.session.train.samples_in_step == 1
+    assert np.array_equal(board.board.master(), weights)
+
+
+def test_clear_drops_the_half_step() -> None:
+    board = Board()
+    board.greet()
+    board.add()
+    assert board.tell(m.Clear()) == m.Cleared(last_step=0)
+    assert board.refusal(m.Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
+    # Also its scale: the next step may have another one.
+    assert board.open_gradient(scale=0.5).size == 72
+
+
+def test_rescale_moves_scale_zero_point_and_mask() -> None:
+    board = Board("relu")
+    board.greet()
+    scale = float(F(board.layer.output_scale * F(1.5)))
+    assert board.tell(m.Rescale(scale=scale, zero_point=-100)) == m.Rescaled(
+        scale=scale, zero_point=-100, last_step=0
+    )
+    head, values = board.sample()
+    assert (head.scale, head.zero_point, head.activation_min) == (scale, -100, -100)
+    assert int(values.min()) == -100
+    assert board.refusal(m.Rescale(scale=1e-38, zero_point=0)) == (Kind.RESCALE, ErrorCode.STATE)
+    board.tell(m.Clear())
+    assert board.refusal(m.Rescale(scale=1e-38, zero_point=0)) == (Kind.RESCALE, ErrorCode.VALUE)
+    welcome = board.tell(m.Hello())
+    assert isinstance(welcome, m.Welcome)
+    assert (welcome.output_scale, welcome.output_zero_point) == (scale, -100)
+    board.add()
+    assert board.refusal(m.Rescale(scale=scale, zero_point=0)) == (Kind.RESCALE, ErrorCode.STATE)
+
+
+SECTIONS = {
+    m.Section.WEIGHTS: ("weights", 30),
+    m.Section.BIAS: ("bias", 24),
+    m.Section.WEIGHT_SCALES: ("weight_scale", 24),
+    m.Section.MASTER: ("master", 144),
+    m.Section.MOMENT1: ("moment1", 144),
+    m.Section.MOMENT2: ("moment2", 144),
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_sections_are_read_as_they_lie(section: m.Section) -> None:
+    board = Board()
+    board.greet(ADAM)
+    board.add()
+    board.tell(m.Apply(step=1, samples=1, learning_rate=0.01))
+    name, total = SECTIONS[section]
+    expected = bytes(board.ffi.buffer(getattr(board.session.train, name), total))
+    for offset, count in [(0, 500), (1, 7), (total - 3, 99), (total, 5), (3, 1)]:
+        answer = board.tell(m.Read(section=section, offset=offset, count=count))
+        data = expected[offset : offset + count]
+        assert answer == m.DataRead(section=section, offset=offset, count=len(data), total=total, data=data)
+    for offset in (total + 1, 2**32 - 1):
+        wrong = m.Read(section=section, offset=offset, count=65535)
+        assert board.refusal(wrong) == (Kind.READ, ErrorCode.VALUE)
+
+
+def test_sgd_has_no_second_moment() -> None:
+    board = Board()
+    board.greet(SGD)
+    answer = board.tell(m.Read(section=m.Section.MOMENT2, offset=0, count=9))
+    assert answer == m.DataRead(section=m.Section.MOMENT2, offset=0, count=0, total=0, data=b"")
+
+
+def test_an_answer_is_no_longer_than_a_payload() -> None:
+    board = Board()
+    board.greet()
+    token = board.ffi.new("struct cl_link_token *")
+    raw = m.Read(section=m.Section.MASTER, offset=0, count=144).encode()
+    assert board.lib.cl_session_take(board.session, board.ffi.new("uint8_t[]", raw), len(raw), token) == 1
+    payload = board.ffi.new("uint8_t[]", 256)
+    assert board.lib.cl_session_encode(board.session, token, payload, 128) == 128
+    answer = m.decode(bytes(board.ffi.buffer(payload, 128)))
+    assert isinstance(answer, m.DataRead)
+    assert (answer.count, answer.total) == (116, 144)
+    assert board.lib.cl_session_encode(board.session, token, payload, 127) == ErrorCode.MEMORY
+
+
+def test_refusals_are_counted() -> None:
+    board = Board()
+    board.tell(m.Clear())
+    board.tell(b"\x55")
+    board.greet()
+    stats = board.tell(m.Stats())
+    assert isinstance(stats, m.StatsAre)
+    assert stats.named()["messages_refused"] == 2
+
+
+def test_a_step_that_could_overflow_is_refused() -> None:
+    board = Board()
+    board.greet()
+    rows_max = board.lib.cl_train_rows_max(board.session.config.model.trainable)
+    masked = board.open_gradient()
+    board.session.train.rows_in_step = rows_max
+    assert board.refusal(board.pieces(masked)[0]) == (Kind.PIECE, ErrorCode.OVERFLOW)
+    assert board.state == "READY"
