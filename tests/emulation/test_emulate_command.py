@@ -1,0 +1,60 @@
+"""`cutlayer emulate`, as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+
+import pytest
+
+from cutlayer_host.device import connect
+
+CUTLAYER = [sys.executable, "-c", "import sys; from cutlayer_host.cli import main; sys.exit(main())"]
+
+
+@contextlib.asynccontextmanager
+async def command(*arguments: str):
+    process = await asyncio.create_subprocess_exec(
+        *CUTLAYER,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def test_boards_stay_until_interrupted(each_board, build, tiny_bundle, tiny_microphone):
+    build(each_board, tiny_bundle)
+    arguments = ("--board", each_board.name, "-n", "2", "--bundle", str(tiny_bundle), "--json")
+    async with command("emulate", *arguments, "--microphone", str(tiny_microphone)) as process:
+        said = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+        assert said["board"] == each_board.name
+        assert len(said["urls"]) == 2
+        for url in said["urls"]:
+            async with connect(url) as device:
+                assert device.welcome.board == each_board.name
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 20) == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--board", "esp33"], "error: there is no board 'esp33'"),
+        (["--bundle", "/nowhere"], "error: /nowhere is not a bundle"),
+    ],
+)
+async def test_errors_say_what_to_do_next(arguments, said):
+    async with command("emulate", *arguments) as process:
+        _, stderr = await process.communicate()
+    assert process.returncode == 1
+    assert said in stderr.decode()
+    assert "next: " in stderr.decode()
