@@ -21,6 +21,8 @@ class StreamTransport:
         self._url = url
         self._reader = reader
         self._writer = writer
+        # A write ends when the system has taken all: what waits in here would only grow old.
+        writer.transport.set_write_buffer_limits(high=0)
 
     @property
     def url(self) -> str:
