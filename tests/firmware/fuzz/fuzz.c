@@ -492,6 +492,9 @@ static void fuzz_node(uint64_t bytes)
                            .board = "fuzz"};
     struct cl_sensor sensor = {board, sensor_start, sensor_step, 8, 0};
     struct cl_node_config config = {&port, &model, &sensor, 0, cl_node_bytes(&model)};
+    check(config.memory_bytes ==
+              CL_NODE_BYTES(144, cl_train_bytes(&trainable, CL_OPTIMIZER_ADAM), 5),
+          "the macro and the function agree");
     config.memory = aligned_block(config.memory_bytes);
     check(cl_node_init(&board->node, &config) > 0, "a node begins");
     board->now_ms = 0xFFFF0000u;

@@ -1,0 +1,409 @@
+"""A whole node in C against the host's session, over lines with faults, in virtual time."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from lines import FAULTS
+from node_board import PORT_ERROR, SENSOR_ERROR, NodeBoard, NodeEnd, pointwise_layer
+from train_reference import Config, F, Layer, Reference
+
+from cutlayer_host import messages as m
+from cutlayer_host import tensors
+from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.line import Faults, Line
+from cutlayer_host.link import Lost
+from cutlayer_host.session import HostSession, Refused, SmashedData
+
+ERROR_ARGUMENT, ERROR_MEMORY = -1, -2
+LIMIT_MS = 3_600_000.0
+GRADIENT_SCALE, RATE = 2e-4, 0.01
+
+
+class Bench:
+    """A host's session and a node on a line."""
+
+    def __init__(
+        self,
+        layer: Layer,
+        faults: Faults | None = None,
+        *,
+        step_ms: float = 0.0,
+        seed: int = 0,
+        baud: int = 921_600,
+        **options: Any,
+    ) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.layer = layer
+        self.recordings = self.rng.integers(-128, 128, (5, *layer.input_shape)).astype(np.int8)
+        self.board = NodeBoard(layer, self.recordings, **options)
+        assert self.board.init_result > 0
+        self.end = NodeEnd(self.board, step_ms)
+        self.host = HostSession(rng=random.Random(seed))
+        self.events: list[Any] = []
+        self.line = Line(
+            self.host,
+            self.end,
+            on_host=self.events.append,
+            on_board=lambda _: None,
+            baud=baud,
+            faults=faults,
+            seed=seed,
+        )
+
+    def connect(self) -> m.Welcome:
+        self.host.connect(self.line.now_ms)
+        welcome = self.event()
+        assert isinstance(welcome, m.Welcome)
+        return welcome
+
+    def event(self) -> Any:
+        self.line.run(lambda: bool(self.events), LIMIT_MS)
+        return self.events.pop(0)
+
+    def rest(self) -> None:
+        """Runs until both sides have nothing under way."""
+        self.line.run(
+            lambda: self.host.link.idle and self.board.lib.cl_link_outstanding(self._link()) == 0, LIMIT_MS
+        )
+
+    def _link(self) -> Any:
+        return self.board.ffi.addressof(self.board.node, "link")
+
+    def configure(self, **fields: Any) -> None:
+        fields = {"cut": 1, "optimizer": m.Optimizer.SGD, "momentum": 0.9, "restart": 1} | fields
+        self.host.configure(m.Configure(**fields))
+        assert isinstance(self.event(), m.Configured)
+
+    def sample(self, number: int, recording: int, *, train: bool = True) -> SmashedData:
+        self.host.sample(number, recording, train=train)
+        smashed = self.event()
+        assert isinstance(smashed, SmashedData)
+        assert (smashed.sample, smashed.label) == (number, recording % 10)
+        return smashed
+
+    def train_step(self, reference: Reference, step: int, samples: int = 2) -> m.Applied:
+        """One step on the board and in NumPy; the smashed data must be the same."""
+        codec = self.host.configuration.activation_codec  # type: ignore[union-attr]
+        limit = tensors.GRADIENT_LIMITS[self.host.configuration.gradient_codec]  # type: ignore[union-attr]
+        saturated = 0
+        for number in range(samples):
+            recording = (step * samples + number) % len(self.recordings)
+            smashed = self.sample(step * 100 + number, recording)
+            y = reference.forward(self.recordings[recording])
+            assert np.array_equal(smashed.values, tensors.as_sent(y.reshape(-1), codec & 15))
+            saturated += reference.saturated(y)
+            g = self.rng.integers(-limit, limit + 1, smashed.values.size).astype(np.int8)
+            self.host.gradient(smashed, g, GRADIENT_SCALE)
+            g[smashed.masked] = 0
+            reference.accumulate(self.recordings[recording], g.reshape(-1, self.layer.channels))
+        self.host.apply(step, samples, RATE)
+        applied = self.event()
+        reference.apply(F(GRADIENT_SCALE), F(RATE))
+        assert isinstance(applied, m.Applied)
+        assert (applied.step, applied.saturated) == (step, saturated)
+        assert applied.weights_crc == zlib.crc32(weights_of(reference).tobytes())
+        return applied
+
+
+def weights_of(reference: Reference) -> np.ndarray:
+    return np.concatenate([reference.layer.by_kernel(reference.w), reference.b]).astype(np.float32)
+
+
+def small_layer(activation: str = "relu") -> Layer:
+    return pointwise_layer(np.random.default_rng(3), 5, 7, 6, 11, activation)
+
+
+def large_layer() -> Layer:
+    """Smashed data of several frames."""
+    return pointwise_layer(np.random.default_rng(4), 12, 10, 8, 64)
+
+
+def sgd(layer: Layer) -> Reference:
+    return Reference(layer, Config("sgd", F(0.9)))
+
+
+@pytest.mark.parametrize("gradient_codec", m.GRADIENT_CODECS)
+@pytest.mark.parametrize("activation_codec", m.ACTIVATION_CODECS)
+def test_training_is_the_references_in_every_codec(activation_codec: int, gradient_codec: int) -> None:
+    bench = Bench(small_layer())
+    bench.connect()
+    bench.configure(activation_codec=activation_codec, gradient_codec=gradient_codec)
+    reference = sgd(bench.layer)
+    for step in range(1, 4):
+        bench.train_step(reference, step)
+    assert np.array_equal(bench.board.master(), weights_of(reference))
+
+
+@pytest.mark.parametrize("faults", FAULTS)
+@pytest.mark.parametrize("activation", ["relu", "relu6", "none"])
+def test_training_is_the_references_on_every_line(activation: str, faults: str) -> None:
+    layer = pointwise_layer(np.random.default_rng(4), 12, 10, 8, 64, activation)
+    bench = Bench(layer, FAULTS[faults], seed=1)
+    bench.connect()
+    bench.configure(activation_codec=16, optimizer=m.Optimizer.ADAM, beta2=0.999, epsilon=1e-7)
+    reference = Reference(layer, Config("adam", F(0.9)))
+    for step in range(1, 5):
+        bench.train_step(reference, step)
+    assert np.array_equal(bench.board.master(), weights_of(reference))
+    suffered = bench.line.to_host.faults + bench.line.to_board.faults
+    assert (suffered == 0) == (faults == "clean")
+
+
+@pytest.mark.parametrize("receive_bytes", [400, 1500, 4096])
+def test_a_busy_board_never_loses_a_byte(receive_bytes: int) -> None:
+    # Every step of the node takes longer than the host's shortest time-out, and messages queue behind it.
+    bench = Bench(large_layer(), step_ms=60.0, receive_bytes=receive_bytes)
+    bench.connect()
+    bench.configure()
+    reference = sgd(bench.layer)
+    for step in range(1, 3):
+        bench.train_step(reference, step)
+    assert bench.end.overflow == 0
+    assert bench.board.node.link.frames_malformed == 0
+
+
+def test_requests_may_be_queued_one_behind_the_other() -> None:
+    bench = Bench(large_layer(), step_ms=5.0, receive_bytes=1500)
+    bench.connect()
+    bench.configure()
+    smashed = bench.sample(1, 1)
+    bench.host.gradient(smashed, np.ones(smashed.values.size, np.int8), GRADIENT_SCALE)
+    for offset in range(0, 2000, 500):
+        bench.host.read(m.Section.MASTER, offset, 500)
+    before = bench.board.master().tobytes()
+    bench.host.apply(1, 1, RATE)
+    for number in range(2, 8):
+        bench.host.sample(number, number % 5, train=False)
+    bench.host.stats()
+    answers = [bench.event() for _ in range(4 + 1 + 6 + 1)]
+    kinds = [type(answer) for answer in answers]
+    assert kinds == [m.DataRead] * 4 + [m.Applied] + [SmashedData] * 6 + [m.StatsAre]
+    # What was read before the step shows the weights before it, however late its frames were sent.
+    assert b"".join(answer.data for answer in answers[:4]) == before[:2000]
+    assert bench.board.master().tobytes() != before
+    assert bench.end.overflow == 0
+
+
+def test_reads_show_the_weights_of_their_time_even_when_sent_again() -> None:
+    faults = Faults(loss=0.2, corruption=0.1)
+    bench = Bench(large_layer(), faults, seed=3)
+    bench.connect()
+    bench.configure()
+    for step in range(1, 6):
+        smashed = bench.sample(step, 1)
+        bench.host.gradient(smashed, np.ones(smashed.values.size, np.int8), GRADIENT_SCALE)
+        for offset in range(0, 2000, 500):
+            bench.host.read(m.Section.MASTER, offset, 500)
+        before = bench.board.master().tobytes()
+        bench.host.apply(step, 1, RATE)
+        read = b"".join(bench.event().data for _ in range(4))
+        assert read == before[:2000]
+        assert isinstance(bench.event(), m.Applied)
+
+
+def test_a_board_reset_is_noticed_and_the_next_connection_works() -> None:
+    bench = Bench(small_layer())
+    bench.connect()
+    bench.configure()
+    reference = sgd(bench.layer)
+    bench.train_step(reference, 1)
+    bench.board.reset()
+    bench.host.stats()
+    assert isinstance(bench.event(), Lost)
+    assert bench.connect().last_step == 0
+    bench.configure()
+    bench.train_step(sgd(bench.layer), 1)
+
+
+@pytest.mark.parametrize("moment", ["capturing", "sending", "awaiting", "adding", "half step"])
+def test_a_new_connection_drops_the_half_step_and_nothing_else(moment: str) -> None:
+    bench = Bench(large_layer(), sensor_steps=50, step_ms=1.0)
+    bench.connect()
+    bench.configure()
+    reference = sgd(bench.layer)
+    bench.train_step(reference, 1)
+    if moment == "half step":
+        smashed = bench.sample(1, 1)
+        bench.host.gradient(smashed, np.ones(smashed.values.size, np.int8), GRADIENT_SCALE)
+        bench.line.run(lambda: bench.board.node.session.train.samples_in_step == 1, LIMIT_MS)
+    else:
+        bench.host.sample(1, 1, train=True)
+        state = "AWAITING" if moment == "adding" else moment.upper()
+        bench.line.run(lambda: bench.board.state == state, LIMIT_MS)
+        if moment == "adding":
+            smashed = bench.event()
+            bench.host.gradient(smashed, np.ones(smashed.values.size, np.int8), GRADIENT_SCALE)
+            bench.line.run(lambda: bench.board.state == "ADDING", LIMIT_MS)
+    bench.events.clear()
+    assert bench.connect().last_step == 1
+    bench.configure(restart=0)
+    bench.train_step(reference, 2)
+    assert np.array_equal(bench.board.master(), weights_of(reference))
+
+
+def test_a_sensor_that_fails_is_an_error_with_its_code() -> None:
+    bench = Bench(small_layer())
+    bench.connect()
+    bench.configure()
+    bench.host.sample(1, 99, train=True)
+    refused = bench.event()
+    assert refused == Refused(Kind.SAMPLE, ErrorCode.SENSOR, SENSOR_ERROR % 2**32)
+    bench.train_step(sgd(bench.layer), 1)
+
+
+def test_a_sample_in_place_of_a_gradient_drops_the_first() -> None:
+    bench = Bench(small_layer())
+    bench.connect()
+    bench.configure()
+    bench.sample(5, 1)
+    reference = sgd(bench.layer)
+    bench.train_step(reference, 1)
+    assert np.array_equal(bench.board.master(), weights_of(reference))
+
+
+def test_a_step_of_the_node_is_one_piece_of_work() -> None:
+    bench = Bench(small_layer(), sensor_steps=4, step_ms=1.0)
+    bench.connect()
+    bench.configure()
+    bench.rest()
+    bench.host.sample(1, 1, train=True)
+    bench.board.received += bench.host.transmit(bench.line.now_ms)
+    steps = []
+    while bench.board.state != "SENDING":
+        assert bench.board.step() == 0
+        steps.append(bench.board.ops)
+    # Taking the message and starting the sensor; four times the sensor; two ops.
+    assert len(steps) == 1 + 4 + 2
+    assert steps[-3:] == [0, 1, 1]
+
+
+def test_an_idle_node_says_when_to_come_back() -> None:
+    bench = Bench(small_layer())
+    assert bench.board.run() == 1000  # nothing to wait for
+    bench.connect()
+    bench.rest()
+    bench.line.run(lambda: True, LIMIT_MS)
+    bench.host.stats()
+    bench.board.received += bench.host.transmit(bench.line.now_ms)
+    timeout_ms = bench.board.run()
+    assert 0 < timeout_ms <= 1000  # until STATS_ARE has to be sent again
+
+
+def test_a_port_that_takes_nothing_is_asked_again() -> None:
+    bench = Bench(small_layer())
+    bench.connect()
+    bench.rest()
+    bench.host.stats()
+    bench.board.received += bench.host.transmit(bench.line.now_ms)
+    bench.board.room = 0
+    assert bench.board.run() == 1
+    assert not bench.board.sent
+    bench.board.room = 5
+    assert bench.board.run() == 1
+    assert len(bench.board.sent) == 5
+    bench.board.room = 1 << 20
+    assert bench.board.run() > 1
+    events = bench.host.receive(bytes(bench.board.sent), bench.line.now_ms)
+    assert isinstance(events[0], m.StatsAre)
+
+
+@pytest.mark.parametrize("written", [0, 7])
+def test_a_broken_pipe_is_told_and_survived(written: int) -> None:
+    bench = Bench(small_layer())
+    bench.connect()
+    bench.configure()
+    bench.rest()
+    bench.host.stats()
+    bench.board.received += bench.host.transmit(bench.line.now_ms)
+    bench.board.room = written
+    bench.board.run()
+    bench.board.broken = True
+    assert bench.board.step() == PORT_ERROR
+    bench.board.broken = False
+    bench.board.sent.clear()  # the pipe took it along
+    # The connection is still there: the answer is sent again.
+    assert isinstance(bench.event(), m.StatsAre)
+
+
+def test_counters() -> None:
+    bench = Bench(small_layer())
+    bench.connect()
+    bench.configure()
+    bench.train_step(sgd(bench.layer), 1, samples=3)
+    bench.host.sample(9, 99, train=False)
+    assert isinstance(bench.event(), Refused)
+    bench.host.stats()
+    counters = bench.event().named()
+    assert counters["samples_captured"] == counters["gradients_added"] == 3
+    assert counters["steps_applied"] == counters["messages_refused"] == 1
+    assert (counters["stack_bytes"], counters["memory_bytes"]) == (4321, bench.board.bytes)
+    assert counters["frames_malformed"] == 0
+    assert 0 < counters["bytes_sent"] <= bench.line.to_host.sent_bytes
+    assert 0 < counters["bytes_received"] <= bench.line.to_board.sent_bytes
+    for name in ("sensor_ticks", "accumulate_ticks", "apply_ticks"):
+        assert counters[name] > 0
+
+
+def test_the_wire_is_told_from_the_receive_ring() -> None:
+    for receive_bytes, max_payload in [(8192, 952), (1153, 952), (1152, 951), (326, 128)]:
+        bench = Bench(small_layer(), receive_bytes=receive_bytes)
+        bench.connect()
+        assert bench.host.link.peer is not None
+        assert bench.host.link.peer.max_payload == max_payload
+        assert bench.host.link.peer.window_bytes == receive_bytes - 180
+    recordings = np.zeros((1, 5, 7, 6), np.int8)
+    assert NodeBoard(small_layer(), recordings, receive_bytes=325).init_result == ERROR_ARGUMENT
+
+
+def test_what_init_refuses() -> None:
+    layer, recordings = small_layer(), np.zeros((1, 5, 7, 6), np.int8)
+    needed = NodeBoard(layer, recordings).bytes
+    assert NodeBoard(layer, recordings, memory_bytes=needed).init_result == needed
+    assert NodeBoard(layer, recordings, memory_bytes=needed - 1).init_result == ERROR_MEMORY
+    board = NodeBoard(layer, recordings)
+    for field in ("port", "model", "sensor"):
+        config = board.ffi.new("struct cl_node_config *", board.config[0])
+        setattr(config, field, board.ffi.NULL)
+        assert board.lib.cl_node_init(board.node, config) == ERROR_ARGUMENT
+    config = board.ffi.new("struct cl_node_config *", board.config[0])
+    config.memory = board.memory + 8
+    assert board.lib.cl_node_init(board.node, config) == ERROR_ARGUMENT
+    config.memory = board.ffi.NULL
+    assert board.lib.cl_node_init(board.node, config) == ERROR_MEMORY
+
+
+def test_many_nodes_in_one_process() -> None:
+    benches = [Bench(small_layer(), seed=seed) for seed in range(5)]
+    references = [sgd(bench.layer) for bench in benches]
+    for bench in benches:
+        bench.connect()
+        bench.configure()
+    for step in (1, 2):
+        for bench, reference in zip(benches, references, strict=True):
+            bench.train_step(reference, step)
+    weights = {bench.board.master().tobytes() for bench in benches}
+    assert len(weights) == len(benches)
+
+
+def test_no_recording_crosses_the_line() -> None:
+    bench = Bench(large_layer())
+    bench.connect()
+    bench.configure()
+    seen = bytearray()
+    transmit = bench.end.transmit
+
+    def listen(now_ms: float, max_bytes: int | None = None) -> bytes:
+        data = transmit(now_ms, max_bytes)
+        seen.extend(data)
+        return data
+
+    bench.end.transmit = listen  # type: ignore[method-assign]
+    smashed = bench.sample(1, 1)
+    assert len(seen) > smashed.values.size
+    raw = bench.recordings[1].tobytes()
+    assert not any(raw[i : i + 16] in seen for i in range(len(raw) - 16))
