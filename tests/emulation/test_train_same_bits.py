@@ -1,0 +1,164 @@
+"""200 steps of each kind of trainable layer: x86 under sanitizers, the emulated Cortex-M4F and NumPy agree."""
+
+from __future__ import annotations
+
+import subprocess
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from core import FLAGS, INCLUDE, ROOT, SOURCE
+from train_layer import ACTIVATIONS, KINDS, OPTIMIZERS, SOURCES, random_layer
+from train_reference import Config, F, Layer, Reference, activation_range
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HERE = ROOT / "tests" / "emulation"
+MPS2 = ROOT / "firmware" / "port" / "mps2"
+CASES = [(kind, optimizer) for kind in KINDS for optimizer in OPTIMIZERS]
+STEPS = 200
+NATIVE = """
+#include <stdint.h>
+#include <stdio.h>
+void say(const char *text);
+void say(const char *text) { fputs(text, stdout); }
+"""
+CORTEX = """
+#include "mps2.h"
+#include "semihosting.h"
+void say(const char *text);
+void say(const char *text) { semihosting_write(text); }
+void mps2_uart_receive_handler(void) {}
+void mps2_alarm_handler(void) {}
+void mps2_stop(const char *reason) { semihosting_write(reason); semihosting_exit(0); }
+"""
+
+
+def case(index: int) -> tuple[Layer, Config]:
+    kind, optimizer = CASES[index]
+    return random_layer(np.random.default_rng(40 + index), kind), Config(optimizer, F(0.9))
+
+
+def hexed(value: object) -> str:
+    return f"{float(value).hex()}f"  # type: ignore[arg-type]
+
+
+def layers_header() -> str:
+    """All cases as C tables."""
+    text, layers, configs = [], [], []
+    for index in range(len(CASES)):
+        layer, config = case(index)
+        low, high = activation_range(layer.activation, layer.output_scale, layer.output_zero_point)
+        reference = Reference(layer, config)
+        tables = {
+            "int8_t weights": layer.weights,
+            "int32_t bias": layer.bias,
+            "int32_t multiplier": reference.multiplier,
+            "int8_t shift": reference.shift,
+        }
+        for name, values in tables.items():
+            body = ", ".join(map(str, values.reshape(-1).tolist()))
+            text.append(f"static const {name}{index}[] = {{{body}}};")
+        scales = ", ".join(map(hexed, layer.weight_scale))
+        text.append(f"static const float scale{index}[] = {{{scales}}};")
+        numbers = (*layer.kernel, *layer.stride, *layer.pad, layer.depth_multiplier, layer.input_zero_point)
+        numbers = (*numbers, layer.output_zero_point, low, high)
+        shapes = ", ".join(f"{{{h}, {w}, {c}}}" for h, w, c in (layer.input_shape, layer.output_shape))
+        pointers = ", ".join(f"{name.split()[1]}{index}" for name in tables)
+        values = ", ".join(map(str, numbers))
+        text.append(f"static const struct cl_conv_params params{index} = {{{shapes}, {values}, {pointers}}};")
+        layers.append(
+            f"{{{KINDS.index(layer.kind)}, 1, &params{index}, scale{index}, {hexed(layer.input_scale)}, "
+            f"{hexed(layer.output_scale)}, {layer.weights.size}, {layer.channels}, "
+            f"{ACTIVATIONS.index(layer.activation)}}}"
+        )
+        settings = ", ".join(map(hexed, (config.momentum, config.beta2, config.epsilon)))
+        configs.append(f"{{{OPTIMIZERS.index(config.optimizer)}, {settings}}}")
+    text.append(f"#define LAYER_COUNT {len(CASES)}u")
+    text.append("static const struct cl_trainable layers[] = {" + ", ".join(layers) + "};")
+    text.append("static const struct cl_train_config configs[] = {" + ", ".join(configs) + "};")
+    return "\n".join(text) + "\n"
+
+
+def draws(seed: int, count: int) -> np.ndarray:
+    """The program's generator, `count` at once."""
+    powers = np.cumprod(np.full(count, 1664525, np.uint32), dtype=np.uint32)
+    sums = np.cumsum(np.concatenate([np.ones(1, np.uint32), powers[:-1]]), dtype=np.uint32)
+    states = powers * np.uint32(seed) + sums * np.uint32(1013904223)
+    return ((states >> np.uint32(24)).astype(np.int16) - 128).astype(np.int8)
+
+
+def in_numpy(index: int) -> tuple[int, int]:
+    """The CRCs that the program writes for one case."""
+    layer, config = case(index)
+    reference = Reference(layer, config)
+    inputs, outputs = np.prod(layer.input_shape), np.prod(layer.output_shape)
+    stream = draws(index, STEPS * 2 * int(inputs + outputs)).reshape(STEPS, 2, -1)
+    low, high = activation_range(layer.activation, layer.output_scale, layer.output_zero_point)
+    crc = 0
+    for step in stream:
+        for drawn in step:
+            a = drawn[:inputs].reshape(layer.input_shape)
+            y = reference.forward(a)
+            crc = zlib.crc32(y.tobytes(), crc)
+            g = drawn[inputs:].reshape(y.shape)
+            reference.accumulate(a, np.where((y == low) | (y == high), np.int8(0), g))
+        reference.apply(F(1e-4), F(2e-3))
+    state = [
+        layer.by_kernel(reference.weights).astype("i1"),
+        reference.bias.astype("<i4"),
+        reference.multiplier.astype("<i4"),
+        reference.shift.astype("i1"),
+        reference.weight_scale,
+        *(layer.by_kernel(reference.w), reference.b),
+        *(layer.by_kernel(reference.moments[0]), reference.moments[1]),
+    ]
+    if config.optimizer == "adam":
+        state += [layer.by_kernel(reference.moments[2]), reference.moments[3]]
+    return crc, zlib.crc32(b"".join(np.ascontiguousarray(part).tobytes() for part in state))
+
+
+def build(folder: Path, compiler: list[str], platform: str, more: list[Path]) -> Path:
+    (folder / "train_layers.h").write_text(layers_header())
+    (folder / "platform.c").write_text(platform)
+    sources = [HERE / "train_program.c", folder / "platform.c", SOURCE / "frame.c", *SOURCES, *more]
+    flags = [flag for flag in FLAGS if flag != "-fPIC"]
+    includes = [f"-I{path}" for path in (INCLUDE, SOURCE, MPS2, folder)]
+    program = folder / "program"
+    subprocess.run([*compiler, *flags, *includes, "-o", program, *sources, "-lm"], check=True)
+    return program
+
+
+def run(command: list[str | Path]) -> list[tuple[int, int]]:
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    lines = text.removesuffix("main returned").splitlines()
+    return [(int(line.split()[0], 16), int(line.split()[1], 16)) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[tuple[int, int]]:
+    return [in_numpy(index) for index in range(len(CASES))]
+
+
+def test_native_under_sanitizers_equals_numpy(tmp_path: Path, expected: list[tuple[int, int]]) -> None:
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    program = build(tmp_path, ["gcc", "-g", *sanitizers], NATIVE, [])
+    assert run([program]) == expected
+
+
+@pytest.mark.qemu
+def test_cortex_m4f_equals_numpy(tmp_path: Path, expected: list[tuple[int, int]]) -> None:
+    cpu = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
+    link = ["-nostartfiles", "--specs=nosys.specs", f"-T{MPS2 / 'mps2.ld'}", "-ffunction-sections"]
+    compiler = ["arm-none-eabi-gcc", *cpu, *link, "-Wl,--gc-sections"]
+    program = build(tmp_path, compiler, CORTEX, [MPS2 / "startup.c", MPS2 / "semihosting.c"])
+    console = [
+        "-chardev",
+        "stdio,id=console",
+        "-semihosting-config",
+        "enable=on,target=native,chardev=console",
+    ]
+    qemu = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "null"]
+    assert run([*qemu, *console, "-kernel", program]) == expected

@@ -1,0 +1,94 @@
+// Trains each layer of train_layers.h (generated) for 200 steps on drawn inputs and gradients, and
+// writes a CRC of the outputs and one of the state. The same program runs on this computer and on
+// the emulated Cortex-M4F.
+#include <string.h>
+
+#include "cutlayer/frame.h"
+#include "cutlayer/train.h"
+#include "train_layers.h"
+
+void say(const char *text);
+
+static uint64_t memory[16384 / 8];
+static int8_t input[1024], output[1024], g[64], scratch[8192];
+static struct cl_train train;
+static uint32_t state;
+
+static int8_t draw(void)
+{
+    state = state * 1664525u + 1013904223u;
+    return (int8_t)((int32_t)(state >> 24) - 128);
+}
+
+static void say_number(uint32_t number, char end)
+{
+    char text[] = "00000000 ";
+    for (int8_t i = 0; i < 8; i++) {
+        text[i] = "0123456789abcdef"[(number >> (28 - 4 * i)) & 15u];
+    }
+    text[8] = end;
+    say(text);
+}
+
+// One sample; returns the CRC of the outputs, gone on from `crc`.
+static uint32_t learn(uint32_t crc)
+{
+    const struct cl_conv_params *params = &train.params;
+    const uint32_t channels = params->output.channels;
+    const uint32_t positions = (uint32_t)params->output.height * params->output.width;
+    for (uint32_t i = 0; i < cl_shape_count(params->input); i++) {
+        input[i] = draw();
+    }
+    if (cl_train_forward(&train, input, output, scratch) < 0) {
+        say("forward failed\n");
+    }
+    for (uint32_t position = 0; position < positions; position++) {
+        const int8_t *y = output + position * channels;
+        for (uint32_t o = 0; o < channels; o++) {
+            const int8_t drawn = draw();
+            g[o] = y[o] == params->activation_min || y[o] == params->activation_max ? 0 : drawn;
+        }
+        if (cl_train_accumulate(&train, input, position, g) < 0) {
+            say("accumulate failed\n");
+        }
+    }
+    if (cl_train_end_sample(&train) < 0) {
+        say("end failed\n");
+    }
+    return cl_crc32(crc, output, positions * channels);
+}
+
+static uint32_t state_crc(void)
+{
+    const uint32_t channels = train.layer->channel_count;
+    const uint32_t parameters = train.layer->weight_count + channels;
+    uint32_t crc = cl_crc32(0, train.weights, train.layer->weight_count);
+    crc = cl_crc32(crc, train.bias, 4u * channels);
+    crc = cl_crc32(crc, train.multiplier, 4u * channels);
+    crc = cl_crc32(crc, train.shift, channels);
+    crc = cl_crc32(crc, train.weight_scale, 4u * channels);
+    crc = cl_crc32(crc, train.master, 4u * parameters);
+    crc = cl_crc32(crc, train.moment1, 4u * parameters);
+    return train.moment2 ? cl_crc32(crc, train.moment2, 4u * parameters) : crc;
+}
+
+int main(void)
+{
+    for (uint32_t i = 0; i < LAYER_COUNT; i++) {
+        uint32_t crc = 0;
+        state = i;
+        if (cl_train_init(&train, &layers[i], &configs[i], memory, sizeof memory) < 0) {
+            say("init failed\n");
+        }
+        for (uint32_t step = 0; step < 200; step++) {
+            crc = learn(crc);
+            crc = learn(crc);
+            if (cl_train_apply(&train, 1e-4f, 2e-3f) < 0) {
+                say("apply failed\n");
+            }
+        }
+        say_number(crc, ' ');
+        say_number(state_crc(), '\n');
+    }
+    return 0;
+}
