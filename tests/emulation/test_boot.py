@@ -51,8 +51,8 @@ async def test_without_a_microphone_there_are_no_recordings(each_board, build, t
         assert device.welcome.recordings == 0
 
 
-async def test_one_host_after_another(native, build, tiny_bundle, tiny_microphone):
-    async with emulate(native, build(native, tiny_bundle), tiny_microphone) as node:
+async def test_one_host_after_another(each_board, build, tiny_bundle, tiny_microphone):
+    async with emulate(each_board, build(each_board, tiny_bundle), tiny_microphone) as node:
         for _ in range(3):
             async with connect(node.url) as device:
                 await device.configure(configure_adam(cut=2))

@@ -18,6 +18,7 @@ from emulation_host import (
 )
 from train_reference import Config, F, Layer, Reference
 
+from cutlayer_boards.build import build_firmware
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.spec import board
 from cutlayer_converter.bundle import Manifest, load_manifest
@@ -150,3 +151,17 @@ async def test_counts_of_instructions_repeat(qemu, build, tiny_bundle, tiny_micr
     # The same but for interrupts by bytes that arrive meanwhile, a few dozen instructions each.
     assert counts[0] == pytest.approx(counts[1], rel=0.05)
     assert 10_000 < counts[0][0] < 1_000_000
+
+
+@pytest.mark.parametrize("optimizer", [configure_sgd, configure_adam])
+async def test_training_under_sanitizers(optimizer, native, build, tiny_bundle, tiny_microphone):
+    found = []
+    for firmware in (build(native, tiny_bundle), build_firmware(native, tiny_bundle, sanitize=True)):
+        async with emulate(native, firmware, tiny_microphone) as node:
+            async with connect(node.url) as device:
+                await device.configure(optimizer(cut=2))
+                await train(device, STEPS[:20])
+                found.append(await read_all(device, 5))
+            node.process.stdin.close()
+            assert await node.process.wait() == 0, node.log
+    assert found[0] == found[1]
