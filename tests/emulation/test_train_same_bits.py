@@ -1,4 +1,4 @@
-"""200 steps of each kind of trainable layer: x86 under sanitizers, the emulated Cortex-M4F and NumPy agree."""
+"""200 steps of every kind of trainable layer: x86 with sanitizers, Cortex-M4F and NumPy agree."""
 
 from __future__ import annotations
 
