@@ -1,0 +1,446 @@
+"""The host's session against a board that a test plays by hand."""
+
+from __future__ import annotations
+
+import random
+import time
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cutlayer_host import messages as m
+from cutlayer_host import tensors
+from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.errors import LinkLost, ProtocolError
+from cutlayer_host.link import Link, Lost, LostReason, Parameters, Received, Role
+from cutlayer_host.session import (
+    HostSession,
+    Malformed,
+    Refused,
+    Request,
+    SessionState,
+    SmashedData,
+)
+
+WELCOME = m.Welcome(board="played", smashed_count=8, output_scale=0.5, output_zero_point=-128)
+
+
+class Played:
+    """A session, and a board whose messages the test makes up."""
+
+    def __init__(self, *, max_payload: int = 952) -> None:
+        self.session = HostSession(rng=random.Random(1))
+        self.board = Link(Role.BOARD, Parameters(max_payload, 3916, 4))
+        self.now_ms = 0.0
+        self.asked: list[m.Message] = []
+        self.session.connect(0.0)
+        self.exchange()
+
+    def exchange(self) -> list[Any]:
+        """Carries bytes until both sides are still. Returns the session's events."""
+        events: list[Any] = []
+        while True:
+            self.now_ms += 1.0
+            down = self.session.transmit(self.now_ms)
+            for event in self.board.receive(down, self.now_ms):
+                if isinstance(event, Received):
+                    self.asked.append(m.decode(event.payload))
+            up = self.board.transmit(self.now_ms)
+            events += self.session.receive(up, self.now_ms)
+            if not down and not up:
+                return events
+
+    def tell(self, *messages: m.Message | bytes) -> list[Any]:
+        for message in messages:
+            self.board.send(message if isinstance(message, bytes) else message.encode())
+        return self.exchange()
+
+    def asked_since(self) -> list[m.Message]:
+        asked, self.asked = self.asked, []
+        return asked
+
+    def ready(self, **configuration: Any) -> None:
+        self.tell(WELCOME)
+        self.session.configure(m.Configure(**configuration))
+        self.exchange()
+        assert self.tell(m.Configured(last_step=0)) == [m.Configured(last_step=0)]
+        self.asked_since()
+
+    def smashed(self, sample: int, values: np.ndarray, codec: int = 0, **fields: Any) -> list[Any]:
+        """Answers SAMPLE."""
+        head = {"sample": sample, "codec": codec, "count": values.size, "scale": 0.5, "zero_point": -128}
+        head |= {"crc": zlib.crc32(values.data), "label": 4, "saturated": 1}
+        pieces = tensors.activation_pieces(values, codec, -128, 128)
+        return self.tell(m.Activation(**{**head, **fields}), *pieces)
+
+    def awaiting(self, values: np.ndarray, **configuration: Any) -> SmashedData:
+        self.ready(**configuration)
+        self.session.sample(1, 5, train=True)
+        self.exchange()
+        codec = configuration.get("activation_codec", 0)
+        (smashed,) = self.smashed(1, values, codec, activation_min=-128)
+        assert isinstance(smashed, SmashedData)
+        self.asked_since()
+        return smashed
+
+
+VALUES = np.array([-128, 5, -128, 127, 3, -128, 77, -1], np.int8)
+
+
+def test_a_connection_greets_by_itself() -> None:
+    played = Played()
+    assert played.asked_since() == [m.Hello()]
+    assert played.session.waiting
+    assert played.tell(WELCOME) == [WELCOME]
+    assert played.session.welcome == WELCOME
+    assert played.session.state is SessionState.GREETED
+    assert not played.session.waiting
+
+
+def test_a_step_end_to_end() -> None:
+    played = Played()
+    smashed = played.awaiting(VALUES)
+    assert (smashed.sample, smashed.label, smashed.scale, smashed.saturated) == (1, 4, 0.5, 1)
+    assert np.array_equal(smashed.values, VALUES)
+    assert smashed.masked.tolist() == [True, False, True, True, False, True, False, False]
+    assert played.session.state is SessionState.AWAITING
+    gradient = np.arange(8).astype(np.int8)
+    played.session.gradient(smashed, gradient, 0.25)
+    played.session.apply(1, 1, 0.125)
+    played.session.sample(2, 6, train=True)
+    assert played.session.state is SessionState.AWAITING
+    played.exchange()
+    head, piece, apply, sample = played.asked_since()
+    assert head == m.Gradient(sample=1, count=8, scale=0.25)
+    assert piece == m.Piece(first=0, count=8, data=bytes([1, 4, 6, 7]))
+    assert apply == m.Apply(step=1, samples=1, learning_rate=0.125)
+    assert sample == m.Sample(sample=2, recording=6, mode=m.Mode.TRAIN)
+    applied = m.Applied(step=1, weights_crc=99, saturated=1)
+    assert played.tell(applied) == [applied]
+    (second,) = played.smashed(2, VALUES)
+    assert second.sample == 2
+    assert not played.session.waiting
+
+
+@pytest.mark.parametrize("codec", m.ACTIVATION_CODECS)
+def test_smashed_data_comes_in_pieces_under_every_codec(codec: int) -> None:
+    played = Played()
+    values = np.random.default_rng(1).integers(-128, 128, 4000).astype(np.int8)
+    values[::2] = -128
+    smashed = played.awaiting(values, activation_codec=codec)
+    assert np.array_equal(smashed.values, tensors.as_sent(values, codec))
+
+
+@pytest.mark.parametrize("codec", m.GRADIENT_CODECS)
+def test_gradients_are_sent_under_every_codec(codec: int) -> None:
+    played = Played(max_payload=128)
+    values = np.random.default_rng(1).integers(-128, 128, 4000).astype(np.int8)
+    smashed = played.awaiting(values, activation_codec=1, gradient_codec=codec)
+    limit = tensors.GRADIENT_LIMITS[codec]
+    g = np.random.default_rng(2).integers(-limit, limit, 4000, endpoint=True).astype(np.int8)
+    played.session.gradient(smashed, g, 1.0)
+    played.exchange()
+    _, *pieces = played.asked_since()
+    received = [
+        tensors.gradient_values(piece.data, smashed.masked[piece.first : piece.first + piece.count], codec)
+        for piece in pieces
+        if isinstance(piece, m.Piece)
+    ]
+    assert np.array_equal(np.concatenate(received), np.where(smashed.masked, 0, g))
+
+
+ANSWERED = {
+    "clear": (lambda session: session.clear(), m.Clear(), m.Cleared(last_step=3)),
+    "rescale": (
+        lambda session: session.rescale(0.25, -7),
+        m.Rescale(scale=0.25, zero_point=-7),
+        m.Rescaled(scale=0.25, zero_point=-7, last_step=3),
+    ),
+    "read": (
+        lambda session: session.read(m.Section.BIAS, 12),
+        m.Read(section=1, offset=12, count=4084),
+        m.DataRead(section=1, count=3, offset=12, total=15, data=b"abc"),
+    ),
+    "stats": (lambda session: session.stats(), m.Stats(), m.StatsAre.of(range(15))),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_requests_and_their_answers(name: str) -> None:
+    ask, question, answer = ANSWERED[name]
+    played = Played()
+    played.ready()
+    ask(played.session)
+    played.exchange()
+    assert played.asked_since() == [question]
+    assert played.tell(answer) == [answer]
+    assert played.session.state is SessionState.READY
+
+
+def test_inference_awaits_no_gradient() -> None:
+    played = Played()
+    played.ready()
+    played.session.sample(1, train=False)
+    played.exchange()
+    assert played.asked_since() == [m.Sample(mode=m.Mode.INFER, sample=1, recording=m.LIVE_RECORDING)]
+    (smashed,) = played.smashed(1, VALUES)
+    assert played.session.state is SessionState.READY
+    with pytest.raises(ProtocolError, match="GRADIENT cannot be sent in state READY"):
+        played.session.gradient(smashed, VALUES, 1.0)
+
+
+def test_each_state_takes_what_the_specification_says() -> None:
+    # By hand from SPEC.md, section 3.2, where messages wait in CAPTURING and SENDING.
+    taken = {
+        SessionState.CLOSED: "",
+        SessionState.CONNECTED: "HELLO",
+        SessionState.GREETED: "HELLO CONFIGURE READ STATS",
+        SessionState.READY: "HELLO CONFIGURE TRAIN INFER APPLY CLEAR RESCALE READ STATS",
+        SessionState.AWAITING: "HELLO CONFIGURE TRAIN INFER GRADIENT CLEAR READ STATS",
+    }
+    played = Played()
+    for state, names in taken.items():
+        for request in Request:
+            played.session._reset()
+            played.session._settled = state
+            if request.name in names.split():
+                played.session._request(request, m.Stats())
+            else:
+                with pytest.raises(
+                    ProtocolError, match=f"{request.kind.name} cannot be sent in state"
+                ) as caught:
+                    played.session._request(request, m.Stats())
+                assert caught.value.code == ErrorCode.STATE
+
+
+def test_without_a_connection_nothing_is_sent() -> None:
+    session = HostSession()
+    with pytest.raises(ProtocolError, match="CLOSED"):
+        session.stats()
+    played = Played()
+    played.ready()
+    played.session.link._drop_connection(0.0)
+    with pytest.raises(LinkLost):
+        played.session.stats()
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "after"),
+    [
+        ("configure", m.Error(about=Kind.CONFIGURE, code=-6), SessionState.READY),
+        ("sample", m.Error(about=Kind.SAMPLE, code=-10), SessionState.READY),
+        ("sample", m.Error(about=Kind.SAMPLE, code=-300), SessionState.READY),
+        ("apply", m.Error(about=Kind.APPLY, code=-9, detail=3), SessionState.READY),
+    ],
+)
+def test_a_refusal_is_told_and_the_state_stays(request_: str, error: m.Error, after: SessionState) -> None:
+    played = Played()
+    played.ready()
+    asking = {
+        "configure": lambda: played.session.configure(m.Configure(cut=9)),
+        "sample": lambda: played.session.sample(1, 99, train=True),
+        "apply": lambda: played.session.apply(1, 1, 0.5),
+    }
+    asking[request_]()
+    played.exchange()
+    assert played.tell(error) == [Refused(error.about, error.code, error.detail)]
+    assert played.session.state is after
+    assert not played.session.waiting
+    played.session.stats()
+
+
+@pytest.mark.parametrize("code", [ErrorCode.STATE, ErrorCode.VALUE, ErrorCode.LENGTH])
+def test_a_sample_refused_unread_leaves_the_one_before(code: ErrorCode) -> None:
+    played = Played()
+    played.awaiting(VALUES)
+    played.session.sample(2, train=True)
+    played.exchange()
+    played.tell(m.Error(about=Kind.SAMPLE, code=code))
+    assert played.session.state is SessionState.AWAITING
+
+
+@pytest.mark.parametrize(
+    ("about", "after"), [(Kind.GRADIENT, SessionState.AWAITING), (Kind.PIECE, SessionState.READY)]
+)
+def test_a_refused_gradient_is_told_once(about: Kind, after: SessionState) -> None:
+    played = Played()
+    smashed = played.awaiting(VALUES)
+    played.session.gradient(smashed, VALUES // 2, 1.0)
+    played.exchange()
+    refusal = m.Error(about=about, code=ErrorCode.VALUE)
+    late = m.Error(about=Kind.PIECE, code=ErrorCode.STATE)
+    assert played.tell(refusal, late, late) == [Refused(about, ErrorCode.VALUE, 0)]
+    assert played.session.state is after
+    played.session.clear()
+    played.exchange()
+    assert played.tell(m.Cleared(last_step=0)) == [m.Cleared(last_step=0)]
+    assert played.session.state is SessionState.READY
+
+
+def test_what_was_asked_behind_a_refusal_is_answered_in_turn() -> None:
+    played = Played()
+    smashed = played.awaiting(VALUES)
+    played.session.gradient(smashed, VALUES // 2, 1.0)
+    played.session.apply(1, 1, 0.5)
+    played.session.stats()
+    played.exchange()
+    stats = m.StatsAre.of([1])
+    events = played.tell(m.Error(about=Kind.PIECE, code=-6), m.Error(about=Kind.APPLY, code=-9), stats)
+    assert events == [Refused(Kind.PIECE, -6, 0), Refused(Kind.APPLY, -9, 0), stats]
+    assert played.session.state is SessionState.READY
+
+
+HEAD = m.Activation(sample=1, count=4, scale=1.0, zero_point=0, crc=zlib.crc32(bytes(4)))
+PIECE = m.Piece(first=0, count=2, data=bytes([128, 128]))
+BAD_ANSWERS = {
+    "unknown kind": ([b"\x55abc"], ErrorCode.KIND, 0x55),
+    "wrong length": ([m.Cleared(last_step=1).encode()[:-1]], ErrorCode.LENGTH, Kind.CLEARED),
+    "nothing was asked": ([m.Cleared(last_step=1)], ErrorCode.STATE, Kind.CLEARED),
+    "a message of the host": ([m.Clear()], ErrorCode.STATE, Kind.CLEAR),
+    "a piece without its head": ([PIECE], ErrorCode.STATE, Kind.PIECE),
+    "another sample": (
+        [m.Activation(sample=2, count=4, scale=1.0, zero_point=0, crc=0)],
+        ErrorCode.VALUE,
+        Kind.ACTIVATION,
+    ),
+    "another codec": (
+        [m.Activation(sample=1, codec=1, count=4, scale=1.0, zero_point=0, crc=0)],
+        ErrorCode.VALUE,
+        Kind.ACTIVATION,
+    ),
+    "a gap": ([HEAD, PIECE, m.Piece(first=3, count=1, data=b"a")], ErrorCode.VALUE, Kind.PIECE),
+    "a repeat": ([HEAD, PIECE, PIECE], ErrorCode.VALUE, Kind.PIECE),
+    "beyond the end": ([HEAD, m.Piece(first=0, count=5, data=bytes(5))], ErrorCode.VALUE, Kind.PIECE),
+    "a piece of another length": ([HEAD, m.Piece(first=0, count=2, data=b"a")], ErrorCode.LENGTH, Kind.PIECE),
+    "another head amid pieces": ([HEAD, PIECE, HEAD], ErrorCode.STATE, Kind.ACTIVATION),
+    "an error amid pieces": ([HEAD, PIECE, m.Error(about=3, code=-7)], ErrorCode.STATE, Kind.ERROR),
+    "another check": ([HEAD, m.Piece(first=0, count=4, data=b"abcd")], ErrorCode.VALUE, Kind.ACTIVATION),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+def test_what_a_board_may_not_send_ends_the_session(name: str) -> None:
+    said, code, about = BAD_ANSWERS[name]
+    played = Played()
+    played.ready()
+    played.session.sample(1, train=True)
+    played.exchange()
+    played.asked_since()
+    (event,) = played.tell(*said)
+    assert isinstance(event, Malformed)
+    assert (event.error.code, event.error.about) == (code, about)
+    assert played.asked_since() == [m.Error(about=about, code=code)]
+    # Nothing more is taken, until the host connects anew.
+    assert played.tell(HEAD, PIECE) == []
+    played.session.connect(played.now_ms)
+    assert played.exchange() == []
+    assert played.tell(WELCOME) == [WELCOME]
+
+
+def test_a_lost_link_is_told_and_forgets_what_was_asked() -> None:
+    played = Played()
+    played.ready()
+    played.session.stats()
+    played.exchange()
+    fresh = Link(Role.BOARD)
+    probe = played.session.transmit(played.now_ms + 1000.0)
+    fresh.receive(probe, played.now_ms)
+    events = played.session.receive(fresh.transmit(played.now_ms), played.now_ms)
+    assert events == [Lost(LostReason.RESET)]
+    assert played.session.state is SessionState.CLOSED
+    assert not played.session.waiting
+
+
+def test_a_board_that_never_answers_is_missed_only_when_it_is_silent() -> None:
+    played = Played()
+    played.ready()
+    played.session.stats()
+    played.exchange()
+    for _ in range(30):
+        played.now_ms += 1000.0
+        assert played.exchange() == []
+    # From here on the board is gone.
+    played.session.transmit(played.now_ms + 5_000.0)
+    assert played.session.receive(b"", played.now_ms + 11_000.0) == [Lost(LostReason.SILENT)]
+
+
+def test_a_gradient_must_fit() -> None:
+    played = Played()
+    smashed = played.awaiting(VALUES, gradient_codec=1)
+    with pytest.raises(ValueError, match="has 7 elements"):
+        played.session.gradient(smashed, np.zeros(7, np.int8), 1.0)
+    with pytest.raises(ValueError, match="takes"):
+        played.session.gradient(smashed, np.full(8, 9, np.int8), 1.0)
+    with pytest.raises(ProtocolError, match=r"GRADIENT\.scale"):
+        played.session.gradient(smashed, np.zeros(8, np.int8), float("nan"))
+    # Nothing was sent of any of them.
+    assert played.session.state is SessionState.AWAITING
+    played.session.gradient(smashed, np.zeros((2, 4), np.int8), 1.0)
+    played.exchange()
+    assert len(played.asked_since()) == 2
+
+
+def test_random_messages_never_raise() -> None:
+    rng = random.Random(1)
+    malformed = 0
+    for _ in range(300):
+        played = Played()
+        played.tell(WELCOME)
+        played.session.configure(m.Configure())
+        played.exchange()
+        for _ in range(20):
+            kind = rng.choice([*Kind, 0x44])
+            size = m.MESSAGES[kind].LAYOUT.size if kind in m.MESSAGES else 5
+            payload = bytes([kind]) + bytes(rng.choice((0, 1, 4, 127, 255)) for _ in range(size - 1))
+            events = played.tell(payload)
+            malformed += any(isinstance(event, Malformed) for event in events)
+            if SessionState.READY is played.session.state and played.session.link.idle:
+                played.session.sample(rng.choice((0, 1)), train=True)
+    assert malformed == 300
+
+
+def test_the_hosts_own_time_of_a_step() -> None:
+    """Link, session and codec, 8 kB up and 4 kB down. All of the host has 2 ms beyond TensorFlow."""
+    values = np.random.default_rng(1).integers(-127, 127, 8192).astype(np.int8)
+    values[::2] = -128
+    gradient = np.ones(8192, np.int8)
+    played = Played()
+    played.ready()
+    pieces = [piece.encode() for piece in tensors.activation_pieces(values, 0, -128, 952)]
+    seconds = []
+    for number in range(1, 30):
+        spent = 0.0
+
+        def timed(call: Any, *arguments: Any) -> Any:
+            nonlocal spent
+            start = time.process_time()
+            result = call(*arguments)
+            spent += time.process_time() - start
+            return result
+
+        def exchange() -> list[Any]:
+            events: list[Any] = []
+            while True:
+                played.now_ms += 1.0
+                down = timed(played.session.transmit, played.now_ms)
+                played.board.receive(down, played.now_ms)
+                up = played.board.transmit(played.now_ms)
+                events += timed(played.session.receive, up, played.now_ms)
+                if not down and not up:
+                    return events
+
+        timed(lambda number=number: played.session.sample(number, train=True))
+        exchange()
+        head = m.Activation(sample=number, count=8192, scale=1.0, zero_point=0, crc=zlib.crc32(values.data))
+        for payload in (head.encode(), *pieces):
+            played.board.send(payload)
+        (smashed,) = exchange()
+        timed(played.session.gradient, smashed, gradient, 1.0)
+        timed(played.session.apply, number, 1, 0.5)
+        exchange()
+        played.board.send(m.Applied(step=number, weights_crc=0).encode())
+        assert exchange() == [m.Applied(step=number, weights_crc=0)]
+        seconds.append(spent)
+    assert min(seconds) < 0.0015
