@@ -88,3 +88,43 @@ class Pair:
     def settle(self, limit_ms: float = 600_000.0) -> None:
         """Goes on until all that was sent is acknowledged."""
         self.line.run(lambda: self.host.idle and self.board.idle, self.line.now_ms + limit_ms)
+
+
+class NodeEnd:
+    """A node_board.NodeBoard as the board's end of a line."""
+
+    def __init__(self, board: Any) -> None:
+        self.board = board
+        self._start_ms = board.clock.now_ms
+        self._sent = bytearray()
+        self._timeout_ms = 0.0
+
+    def receive(self, data: bytes, now_ms: float) -> list[Any]:
+        """The port's ring fills; what does not fit is lost, as on a real one."""
+        room = self.board.ring_bytes - len(self.board.received)
+        self.board.received += data[:room]
+        self._step(now_ms, 0)
+        return []
+
+    def transmit(self, now_ms: float, max_bytes: int | None = None) -> bytes:
+        """What the port writes while its driver has room."""
+        self._step(now_ms, max_bytes or 1 << 16)
+        data = bytes(self._sent)
+        self._sent.clear()
+        return data
+
+    def next_timeout_ms(self, _now_ms: float) -> float | None:
+        """When the node wants to be called again."""
+        return self._timeout_ms
+
+    def _step(self, now_ms: float, write_bytes: int) -> None:
+        board = self.board
+        board.clock.now_ms = self._start_ms + int(now_ms)
+        for _ in range(10_000):
+            board.write_capacity = max(write_bytes - len(self._sent), 0)
+            self._timeout_ms = float(board.step())
+            self._sent += board.sent
+            board.sent.clear()
+            if self._timeout_ms > 0:
+                return
+        raise AssertionError("the node is busy for ever")
