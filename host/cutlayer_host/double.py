@@ -141,6 +141,7 @@ class BoardDouble:
         self.bias: Floats = np.zeros(self.recordings.shape[1], np.float32)
         self.scale = self.converted_scale
         self.last_step = 0
+        self._applied: Applied | None = None
 
     def _drop_connection(self) -> None:
         self._greeted = False
@@ -150,7 +151,7 @@ class BoardDouble:
     def _drop_step(self) -> None:
         self._accumulator = np.zeros(self.recordings.shape[1], np.int64)
         self._gradient_scale = 0.0
-        self._samples = 0
+        self._samples = self._saturated = 0
         self._sample: int | None = None
         self._masked = np.zeros(0, np.bool_)
         self._filled: int | None = None
@@ -208,6 +209,7 @@ class BoardDouble:
         real = self.recordings[message.recording] + self.bias
         wide = np.rint(real / np.float32(self.scale)) + self.zero_point
         values = np.clip(wide, -128, 127).astype(np.int8)
+        saturated = int(np.count_nonzero(wide > 127))
         label = NO_LABEL if self.labels is None else self.labels[message.recording]
         self._send(
             Activation(
@@ -217,7 +219,7 @@ class BoardDouble:
                 count=values.size,
                 scale=self.scale,
                 zero_point=self.zero_point,
-                saturated=int(np.count_nonzero(wide > 127)),
+                saturated=saturated,
                 crc=zlib.crc32(values),
             )
         )
@@ -226,6 +228,7 @@ class BoardDouble:
         if message.mode == Mode.TRAIN:
             self._sample = message.sample
             self._masked = tensors.masked(values, codec, -128, 127)
+            self._saturated += saturated
 
     def _gradient(self, message: Gradient) -> None:
         if message.sample != self._sample:
@@ -253,10 +256,13 @@ class BoardDouble:
             rate = np.float32(message.learning_rate) * np.float32(self._gradient_scale)
             self.bias -= rate * self._accumulator.astype(np.float32)
             self.last_step = message.step
+            self._applied = Applied(
+                step=message.step, weights_crc=self.weights_crc, saturated=self._saturated
+            )
             self._drop_step()
-        elif message.step != self.last_step:
+        elif message.step != self.last_step or self._applied is None:
             raise _refusal(message, ErrorCode.STEP)
-        self._send(Applied(step=self.last_step, weights_crc=self.weights_crc))
+        self._send(self._applied)
 
     def _clear(self, _: Clear) -> None:
         self._drop_step()

@@ -82,7 +82,7 @@ class Pump(Generic[Event]):
         try:
             await work
         except TransportError as error:
-            lost = LinkLost(str(error), error.hint)
+            lost = LinkLost(str(error), error.hint or LOST_HINT)
             lost.__cause__ = error
             self._on_end(lost)
         except Exception as error:  # a fault of ours: it must not leave anybody waiting

@@ -1,7 +1,9 @@
-"""Transports that misbehave: one loses and mangles frames by chance, one breaks after so many bytes."""
+"""Transports that misbehave: one loses and mangles frames by chance, one breaks
+after so many bytes, one falls silent."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING
 
@@ -70,6 +72,31 @@ class CutTransport:
 
     async def write(self, data: bytes) -> None:
         await self._inner.write(data)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+class MuteTransport:
+    """Gives and takes nothing any more once `muted`, though the pipe stays open."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+        self.muted = False
+
+    @property
+    def url(self) -> str:
+        return self._inner.url
+
+    async def read(self, max_bytes: int) -> bytes:
+        data = await self._inner.read(max_bytes)
+        if self.muted:
+            await asyncio.Event().wait()
+        return data
+
+    async def write(self, data: bytes) -> None:
+        if not self.muted:
+            await self._inner.write(data)
 
     async def close(self) -> None:
         await self._inner.close()
