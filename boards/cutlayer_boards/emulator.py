@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
 _LOG_LINES = 200
+_QEMU_WAITS = "info: QEMU waiting for connection on"
 
 # An instruction takes 2^6 ns of QEMU's virtual time, more than a tick of 40 ns: none is missed by the count.
 _ICOUNT = "shift=6"
@@ -180,7 +181,10 @@ async def _process(
 async def _read_log(node: Node) -> None:
     assert node.process.stderr is not None
     async for line in node.process.stderr:
-        node.log.append(line.decode(errors="replace").rstrip())
+        text = line.decode(errors="replace").rstrip()
+        if _QEMU_WAITS in text:
+            continue
+        node.log.append(text)
         del node.log[:-_LOG_LINES]
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from emulation_host import configure_adam
 
+from cutlayer_boards.build import build_firmware
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.errors import BoardError
 from cutlayer_converter.bundle import load_manifest
 from cutlayer_host.device import connect
-from cutlayer_host.errors import DeviceError
+from cutlayer_host.errors import DeviceError, LinkLost
 from cutlayer_host.messages import LIVE_RECORDING
 
 RECORDINGS = 16
@@ -95,6 +97,21 @@ async def test_no_board_outlives_its_block(each_board, build, tiny_bundle):
     node, folder = seen
     assert not node.running
     assert not folder.exists()
+
+
+async def test_a_crash_ends_the_board_and_is_in_its_log(each_board, tiny_bundle, tiny_microphone, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    source = bundle / "firmware" / "cutlayer_model.c"
+    source.write_text(source.read_text().replace("{cl_conv2d, &", "{(cl_kernel)0, &", 1))
+    async with emulate(each_board, build_firmware(each_board, bundle), tiny_microphone) as node:
+        async with connect(node.url) as device:
+            await device.configure(configure_adam(cut=2))
+            with pytest.raises(LinkLost):
+                await device.sample(1, 0, train=False)
+        await asyncio.wait_for(node.process.wait(), 10)
+    assert node.process.returncode != 0
+    assert node.log == ([] if each_board.emulator == "native" else ["fault"])
 
 
 async def test_missing_microphone_is_said(each_board, build, tiny_bundle, tmp_path):

@@ -82,5 +82,5 @@ async def test_no_audio_crosses_the_link(each_board, build, listener_bundle, sou
     assert any(
         codes.tobytes() in part for part in on_the_link(bytes(tap.up))
     )  # what does cross would be seen
-    # Four times the smashed data and a tenth for headers: there is no room for a recording.
-    assert len(tap.up) < 4 * 1.1 * smashed.values.size < sound[0].nbytes
+    # Four times the smashed data and a quarter for the rest: there is no room for a recording.
+    assert len(tap.up) < 4 * 1.25 * smashed.values.size < sound[0].nbytes

@@ -78,7 +78,7 @@ static int32_t recordings_label(void *context, uint32_t recording)
 // Returns the microphone's bytes, 0 without one, negative when its file cannot be read.
 static int32_t open_files(void)
 {
-    static char line[PATH_BYTES + sizeof LABELS_SUFFIX];
+    char line[PATH_BYTES + sizeof LABELS_SUFFIX];
     files.microphone = -1;
     int32_t length = semihosting_command_line(line, PATH_BYTES);
     char *path = length > 0 ? strchr(line, ' ') : 0;
