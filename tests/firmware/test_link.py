@@ -336,7 +336,7 @@ def test_credit_and_window_of_the_host_are_kept() -> None:
     assert len(link.exchange(Frame(ACK, credit=2 * frame_bytes + 10))) == 2
     # One of them has arrived, and there is credit for three.
     assert len(link.exchange(Frame(ACK, ack=1, credit=3 * frame_bytes + 10))) == 2
-    # Frame 2 has arrived too: 1 is lost, and sent again out of turn; 3 is on its way, and there is credit for 4.
+    # Frame 2 has arrived too: 1 is lost and sent again out of turn, 3 is on its way, there is credit for 4.
     answers = link.exchange(Frame(ACK, ack=1, sack=0b1, credit=3 * frame_bytes + 10))
     assert [frame.seq for frame in answers] == [1, 4]
 
