@@ -166,32 +166,51 @@ static struct cl_taps taps_inside(uint32_t position, uint8_t stride, uint8_t pad
     return taps;
 }
 
-// dW[o,ky,kx,i] += g[o] * (a[y,x,i] - zero_point). Along a row of the kernel both dW and a are
-// contiguous.
+// The first output channel from `o` on that has a gradient; `channels` when there is none.
+static uint16_t next_gradient(const int8_t *g, uint16_t o, uint16_t channels)
+{
+    while (o < channels && g[o] == 0) {
+        o++;
+    }
+    return o;
+}
+
+// dW[o,ky,kx,i] += g[o] * (a[y,x,i] - zero_point). Along a row of the kernel dW and a are
+// contiguous. Two channels go at once, so that a is read and centred for both.
 static void conv2d_backward(const struct cl_conv_params *params, int32_t *dw, const int8_t *input,
                             struct cl_taps rows, struct cl_taps columns, const int8_t *g)
 {
-    const uint32_t channels = params->input.channels;
-    const uint32_t input_row = params->input.width * channels;
-    const uint32_t kernel_row = params->kernel_width * channels;
+    const uint32_t depth = params->input.channels;
+    const uint32_t input_row = params->input.width * depth;
+    const uint32_t kernel_row = params->kernel_width * depth;
+    const uint32_t filter = params->kernel_height * kernel_row;
+    const uint16_t channels = params->output.channels;
     const int32_t zero_point = params->input_zero_point;
-    const int32_t length = (columns.last - columns.first) * (int32_t)channels;
+    const int32_t length = (columns.last - columns.first) * (int32_t)depth;
     const int8_t *a_corner =
-        input + (uint32_t)rows.start * input_row + (uint32_t)columns.start * channels;
-    int32_t *dw_corner =
-        dw + (uint32_t)rows.first * kernel_row + (uint32_t)columns.first * channels;
+        input + (uint32_t)rows.start * input_row + (uint32_t)columns.start * depth;
+    int32_t *dw_corner = dw + (uint32_t)rows.first * kernel_row + (uint32_t)columns.first * depth;
 
-    for (uint16_t o = 0; o < params->output.channels; o++) {
-        const int32_t scale = g[o];
+    for (uint16_t o = next_gradient(g, 0, channels); o < channels;) {
+        // A last channel without a partner is its own, with nothing more to add.
+        const uint16_t partner = next_gradient(g, (uint16_t)(o + 1), channels);
+        const bool alone = partner == channels;
+        const int32_t g0 = g[o];
+        const int32_t g1 = alone ? 0 : g[partner];
+        int32_t *row0 = dw_corner + o * filter;
+        int32_t *row1 = alone ? row0 : dw_corner + partner * filter;
         const int8_t *a = a_corner;
-        int32_t *row = dw_corner + o * params->kernel_height * kernel_row;
-        for (int32_t ky = rows.first; scale != 0 && ky < rows.last; ky++) {
+        for (int32_t ky = rows.first; ky < rows.last; ky++) {
             for (int32_t i = 0; i < length; i++) {
-                row[i] += scale * (a[i] - zero_point);
+                const int32_t centred = a[i] - zero_point;
+                row0[i] += g0 * centred;
+                row1[i] += g1 * centred;
             }
             a += input_row;
-            row += kernel_row;
+            row0 += kernel_row;
+            row1 += kernel_row;
         }
+        o = alone ? channels : next_gradient(g, (uint16_t)(partner + 1), channels);
     }
 }
 
