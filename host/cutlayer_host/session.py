@@ -105,7 +105,7 @@ _TABLE: dict[SessionState, dict[Request, SessionState]] = {
         Request.STATS: SessionState.GREETED,
     },
     SessionState.READY: {
-        Request.HELLO: SessionState.GREETED,
+        Request.HELLO: SessionState.READY,
         Request.CONFIGURE: SessionState.READY,
         Request.TRAIN: SessionState.AWAITING,
         Request.INFER: SessionState.READY,
@@ -116,7 +116,7 @@ _TABLE: dict[SessionState, dict[Request, SessionState]] = {
         Request.STATS: SessionState.READY,
     },
     SessionState.AWAITING: {
-        Request.HELLO: SessionState.GREETED,
+        Request.HELLO: SessionState.AWAITING,
         Request.CONFIGURE: SessionState.READY,
         Request.TRAIN: SessionState.AWAITING,
         Request.INFER: SessionState.READY,
