@@ -13,12 +13,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from platformio import telemetry
 from platformio.dependencies import get_core_dependencies
 from platformio.package.version import get_original_version
 from platformio.platform.base import PlatformBase
 
-# No telemetry and no look for updates: a build says nothing to anybody.
+# No telemetry and no look for updates: a build says nothing to anybody. PlatformIO has noted the command
+# before it loads this file, but sends at the end only.
 os.environ.setdefault("PLATFORMIO_SETTING_ENABLE_TELEMETRY", "no")
+telemetry.TelemetryLogger().terminate_sender()
 os.environ.setdefault("PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL", "36500")
 
 SCONS_PY = "import sys\nfrom SCons.Script import main\n\nif __name__ == '__main__':\n    sys.exit(main())\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import SCons
+from platformio import app, telemetry
 from platformio.dependencies import get_core_dependencies
 
 from cutlayer_boards.spec import BOARDS_FOLDER
@@ -20,6 +21,19 @@ from cutlayer_boards.spec import BOARDS_FOLDER
 @pytest.fixture(scope="module")
 def platform() -> Any:
     return SimpleNamespace(**runpy.run_path(str(BOARDS_FOLDER / "platform" / "platform.py")))
+
+
+@pytest.mark.usefixtures("platform")
+def test_platform_keeps_platformio_silent(monkeypatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("PlatformIO starts to send")
+
+    monkeypatch.setattr(telemetry.threading, "Thread", refuse)
+    logger = telemetry.TelemetryLogger()
+    logger._events.append({"name": "cmd_run", "params": {}})
+    telemetry.on_exit()
+    assert app.get_setting("enable_telemetry") is False
+    logger._events.clear()
 
 
 def test_pinned_scons_is_what_platformio_asks_for(platform) -> None:
