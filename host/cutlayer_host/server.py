@@ -106,28 +106,26 @@ class Server:
             TransportError: `listen` cannot be bound. What goes wrong with one board is an event.
         """
         expected = boards if boards is not None or listen is not None else len(urls)
-        async with TailWorker() as worker, asyncio.TaskGroup() as tasks:
-            running: set[asyncio.Task[None]] = set()
-
-            def begin(url: str, transport: Transport | None) -> None:
-                task = tasks.create_task(self._teach(url, transport, worker))
-                running.add(task)
-                task.add_done_callback(running.discard)
-
-            async def accept(transport: Transport) -> None:
-                begin(transport.url, transport)
-
-            for url in urls:
-                begin(url, None)
-            try:
-                async with contextlib.AsyncExitStack() as stack:
-                    if listen is not None:
-                        host, port = await stack.enter_async_context(listen_tcp(listen, accept))
-                        await tell(Listening(f"tcp://{host}:{port}"))
+        arrivals: asyncio.Queue[Transport] = asyncio.Queue(QUEUE_EVENTS)
+        async with contextlib.AsyncExitStack() as stack:
+            if listen is not None:
+                host, port = await stack.enter_async_context(listen_tcp(listen, arrivals.put))
+                await tell(Listening(f"tcp://{host}:{port}"))
+            worker = await stack.enter_async_context(TailWorker())
+            async with asyncio.TaskGroup() as tasks:
+                lessons = [tasks.create_task(self._teach(url, None, worker)) for url in urls]
+                lessons.append(tasks.create_task(self._receive(arrivals, worker)))
+                try:
                     await self._tell_until(expected, tell)
-            finally:
-                for task in running:
-                    task.cancel()
+                finally:
+                    for lesson in lessons:
+                        lesson.cancel()
+
+    async def _receive(self, arrivals: asyncio.Queue[Transport], worker: TailWorker) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                transport = await arrivals.get()
+                tasks.create_task(self._teach(transport.url, transport, worker))
 
     async def _tell_until(self, expected: int | None, tell: Callable[[ServerEvent], Awaitable[None]]) -> None:
         ended = 0

@@ -14,7 +14,9 @@ import contextlib
 import functools
 import inspect
 import os
+import sys
 import time
+import warnings
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -185,14 +187,37 @@ class Tail:
             partial.unlink(missing_ok=True)
 
 
+@functools.cache
 def _tensorflow() -> Any:
-    """Imports TensorFlow with op determinism on; the first call takes seconds."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    """TensorFlow with op determinism on; the first call takes seconds."""
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+        with _silent_stderr():
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
     return tf
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drops what comes on stderr: TensorFlow tells there of GPUs that it lacks, whatever the log level."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
 
 
 def _fixed_shape(model: Any, name: str) -> tuple[int, ...]:
