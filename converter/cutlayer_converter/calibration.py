@@ -48,6 +48,8 @@ def load_calibration(source: str | Path, input_shape: tuple[int, ...]) -> NDArra
             f"(the first is sample {first})",
             "remove these samples, or mend what makes them",
         )
+    if samples.min() == samples.max():
+        raise ConvertError(f"{where} is {samples.flat[0]:g} everywhere: it tells no range", HOW)
     return samples
 
 

@@ -129,12 +129,22 @@ def _write(folder: Path, head: Head, manifest: Manifest, identity: bytes) -> Non
             head.split.tail.save(made / bundle.TAIL)
         emit(head.graph, head.plan, model_id=identity, trainable=head.trainable, out=made / bundle.FIRMWARE)
         (made / bundle.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        if folder.exists():
-            folder.rename(staging / "old")
-        made.rename(folder)
+        _replace(folder, made, staging / "old")
     except OSError as error:
         raise ConvertError(
             f"{folder}: cannot be written: {error.strerror}", "make room, or name another"
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _replace(folder: Path, made: Path, old: Path) -> None:
+    if not folder.exists():
+        made.rename(folder)
+        return
+    folder.rename(old)
+    try:
+        made.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise

@@ -100,6 +100,8 @@ def test_bundle_names_layers_and_what_trains(name: str, tmp_path: Path) -> None:
         assert trainable is not None
         assert (trainable.kind, trainable.layer) == (entry.kind, entry.layer)
         assert trainable.activation == entry.activation
+        rows = trainable.samples_max * np.prod(manifest.smashed.shape) // trainable.channel_count
+        assert 65_793 - manifest.smashed.count < rows <= (2**31 - 1) // (128 * 128)
         assert trainable.channel_count == np.prod(manifest.smashed.shape[-1:]) or name == "reshaped"
     assert {path.name for path in (tmp_path / "bundle").iterdir()} == {
         "manifest.json",

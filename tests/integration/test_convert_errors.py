@@ -140,6 +140,7 @@ def calib(folder: Path, shape: tuple[int, ...]) -> Path:
             "in 2 of 4",
         ),
         ({"x": np.full((1, 12, 10, 1), 1e300)}, "", "infinite values in 1 of 1"),
+        ({"x": np.zeros((4, 12, 10, 1))}, "", "is 0 everywhere"),
         ({"x": np.zeros((4, 12, 10, 1))}, ":y", "holds no array 'y'"),
         ({}, "", "holds no array"),
     ],
