@@ -175,8 +175,9 @@ def test_buffers_that_live_together_never_share_bytes(placed: list[Buffer]) -> N
             assert apart or not one.meets(other)
 
 
-@pytest.mark.parametrize(("name", "most_bytes"), [("kws", 16_000), ("resnet", 49_440), ("vww", 55_296)])
+@pytest.mark.parametrize(("name", "most_bytes"), [("kws", 16_256), ("resnet", 49_504), ("vww", 55_360)])
 def test_the_arena_is_what_one_step_needs(name: str, most_bytes: int) -> None:
+    # Input, output and scratch of the step with most.
     assert plan(read_graph(baseline(name).tflite)).arena_bytes <= most_bytes
 
 

@@ -37,7 +37,8 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
     window = window_of(graph, operator, (height, width), input_shape[:2], output_shape[:2])
     multiplier, shift = quantize_multipliers(convolution_scales(source, weights, output, channels))
     low, high = fused_activation(graph, operator, output)
-    pointwise = height == width == 1
+    # The bias of each channel with the zero point folded in, then two windows unless they lie in the input.
+    in_input = height == width == window.stride_height == window.stride_width == 1
     return Lowered(
         operator=operator,
         kernel="cl_conv2d",
@@ -61,7 +62,7 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
         input=source,
         second=None,
         output=output,
-        scratch_bytes=0 if pointwise else 2 * height * width * depth,
+        scratch_bytes=4 * channels + (0 if in_input else 2 * height * width * depth),
         activation_min=low,
         activation_max=high,
         weight_scales=channel_scales(weights, channels),

@@ -1,55 +1,79 @@
-// Convolution: each window becomes one row (im2col), two windows at a time, against two channels.
+// Convolution: each window becomes one row (im2col); two rows at a time against two channels.
+//
+// Scratch holds, for each channel, its bias less zero point times the sum of its weights (so that
+// the inner loop takes input bytes as they are), and then two rows.
 #include "cutlayer/kernels.h"
 
 #include <string.h>
 
 #include "kernels/dot.h"
-#include "requantize.h"
 
-// Copies the window of output (y, x) to `patch`, the zero point where it leaves the input.
+// Copies the window of output (y, x) to `row`, the zero point where it leaves the input.
 static void gather(const struct cl_conv_params *p, const int8_t *input, uint32_t y, uint32_t x,
-                   int8_t *patch)
+                   int8_t *row)
 {
     const uint32_t channels = p->input.channels;
-    const uint32_t row_bytes = p->kernel_width * channels;
+    const uint32_t line_bytes = p->kernel_width * channels;
     const int32_t left = (int32_t)(x * p->stride_width) - p->pad_left;
     const int32_t over = left + p->kernel_width - (int32_t)p->input.width;
     const uint32_t before = left < 0 ? (uint32_t)-left * channels : 0;
     const uint32_t after = over > 0 ? (uint32_t)over * channels : 0;
     const uint32_t start = left > 0 ? (uint32_t)left * channels : 0;
-    for (uint32_t ky = 0; ky < p->kernel_height; ky++, patch += row_bytes) {
-        const int32_t row = (int32_t)(y * p->stride_height + ky) - p->pad_top;
-        if (row < 0 || row >= (int32_t)p->input.height) {
-            memset(patch, p->input_zero_point, row_bytes);
+    for (uint32_t ky = 0; ky < p->kernel_height; ky++, row += line_bytes) {
+        const int32_t line = (int32_t)(y * p->stride_height + ky) - p->pad_top;
+        if (line < 0 || line >= (int32_t)p->input.height) {
+            memset(row, p->input_zero_point, line_bytes);
             continue;
         }
-        const int8_t *from = input + (uint32_t)row * p->input.width * channels + start;
-        memset(patch, p->input_zero_point, before);
-        memcpy(patch + before, from, row_bytes - before - after);
-        memset(patch + row_bytes - after, p->input_zero_point, after);
+        const int8_t *from = input + (uint32_t)line * p->input.width * channels + start;
+        memset(row, p->input_zero_point, before);
+        memcpy(row + before, from, line_bytes - before - after);
+        memset(row + line_bytes - after, p->input_zero_point, after);
     }
 }
 
-static inline int8_t requantize(const struct cl_conv_params *p, int32_t sum, uint32_t channel)
+static void fold_zero_point(const struct cl_conv_params *p, uint32_t count, int8_t *folded)
 {
-    const int32_t scaled = cl_multiply(sum, p->multiplier[channel], p->shift[channel]);
-    return cl_clamp(scaled + p->output_zero_point, p->activation_min, p->activation_max);
+    const int8_t *w = p->weights;
+    for (uint32_t o = 0; o < p->output.channels; o++) {
+        int32_t sum = 0;
+        for (const int8_t *end = w + count; w != end; w++) {
+            sum += *w;
+        }
+        sum = p->bias[o] - p->input_zero_point * sum;
+        memcpy(folded + o * sizeof(sum), &sum, sizeof(sum));
+    }
 }
 
-// All output channels of two windows. With an odd number of either, the last is done twice.
-static void two_windows(const struct cl_conv_params *p, const int8_t *x0, const int8_t *x1,
-                        uint32_t count, int8_t *y0, int8_t *y1)
+static inline int32_t folded_bias(const int8_t *folded, uint32_t o)
 {
-    const uint32_t channels = p->output.channels;
-    for (uint32_t o = 0; o < channels; o += 2) {
-        const uint32_t next = o + 1 < channels ? o + 1 : o;
-        int32_t sum[4] = {p->bias[o], p->bias[o], p->bias[next], p->bias[next]};
-        cl_dot_2x2(p->weights + o * count, p->weights + next * count, x0, x1, count,
-                   -(int32_t)p->input_zero_point, sum);
-        y0[o] = requantize(p, sum[0], o);
-        y1[o] = requantize(p, sum[1], o);
-        y0[next] = requantize(p, sum[2], next);
-        y1[next] = requantize(p, sum[3], next);
+    int32_t bias;
+    memcpy(&bias, folded + o * sizeof(bias), sizeof(bias));
+    return bias;
+}
+
+// All output channels of two rows, `count` bytes apart, to two outputs side by side.
+static void two_rows(const struct cl_conv_params *params, const int8_t *folded, const int8_t *x,
+                     uint32_t count, int8_t *y)
+{
+    // A copy, because writing int8 outputs might change what the pointer points to.
+    const struct cl_conv_params p = *params;
+    const uint32_t channels = p.output.channels;
+    const int8_t *w = p.weights;
+    uint32_t o = 0;
+    for (; o + 2 <= channels; o += 2, w += 2 * count) {
+        const int32_t first = folded_bias(folded, o), second = folded_bias(folded, o + 1);
+        int32_t sum[4] = {first, first, second, second};
+        cl_dot_2x2(w, x, count, sum);
+        y[o] = cl_channel(&p, sum[0], o);
+        y[o + channels] = cl_channel(&p, sum[1], o);
+        y[o + 1] = cl_channel(&p, sum[2], o + 1);
+        y[o + 1 + channels] = cl_channel(&p, sum[3], o + 1);
+    }
+    if (o < channels) {
+        const int32_t bias = folded_bias(folded, o);
+        y[o] = cl_channel(&p, bias + cl_dot(w, x, count, 0), o);
+        y[o + channels] = cl_channel(&p, bias + cl_dot(w, x + count, count, 0), o);
     }
 }
 
@@ -57,33 +81,31 @@ void cl_conv2d(const void *params, const int8_t *input, const int8_t *second, in
                int8_t *scratch)
 {
     const struct cl_conv_params *p = params;
-    const int pointwise = p->kernel_height == 1 && p->kernel_width == 1;
     const uint32_t count = (uint32_t)p->kernel_height * p->kernel_width * p->input.channels;
     const uint32_t positions = (uint32_t)p->output.height * p->output.width;
-    const uint32_t column_step = (uint32_t)p->stride_width * p->input.channels;
-    const uint32_t row_step = (uint32_t)p->stride_height * p->input.width * p->input.channels;
-    const int8_t *window[2] = {input, input};
-    int8_t *result[2] = {output, output};
-    uint32_t y = 0, x = 0, held = 0;
+    const int in_place = p->kernel_height == 1 && p->kernel_width == 1 && p->stride_height == 1 &&
+                         p->stride_width == 1;
+    int8_t *rows = scratch + p->output.channels * sizeof(int32_t);
+    uint32_t y = 0, x = 0;
     (void)second;
-    for (uint32_t position = 0; position < positions; position++) {
-        if (pointwise) {
-            window[held] = input + y * row_step + x * column_step;
-        } else {
-            gather(p, input, y, x, scratch + held * count);
-            window[held] = scratch + held * count;
-        }
-        result[held] = output + position * p->output.channels;
-        if (++held == 2) {
-            two_windows(p, window[0], window[1], count, result[0], result[1]);
-            held = 0;
-        }
-        if (++x == p->output.width) {
-            x = 0;
-            y++;
-        }
+    if (positions > 1) {
+        fold_zero_point(p, count, scratch);
     }
-    if (held == 1) {
-        two_windows(p, window[0], window[0], count, result[0], result[0]);
+    for (uint32_t position = 0; position < positions; position += 2) {
+        const uint32_t left = positions - position > 1 ? 2 : 1;
+        const int8_t *row = in_place ? input + position * count : rows;
+        for (uint32_t i = 0; i < left && !in_place; i++) {
+            gather(p, input, y, x, rows + i * count);
+            if (++x == p->output.width) {
+                x = 0;
+                y++;
+            }
+        }
+        if (left == 2) {
+            two_rows(p, scratch, row, count, output);
+        } else {
+            cl_one_row(p, row, count, output);
+        }
+        output += left * p->output.channels;
     }
 }

@@ -3,9 +3,8 @@
 #include "cutlayer/kernels.h"
 
 #include "kernels/dot.h"
-#include "requantize.h"
 
-// The part of a window inside the input: kernel rows and columns [.., ..), and where it starts.
+// The part of a window inside the input; never empty, TFLite's padding leaves no window outside.
 struct window {
     const int8_t *input;   // first input element inside
     const int8_t *weights; // its weights
@@ -29,15 +28,9 @@ static struct window clip(const struct cl_conv_params *p, const int8_t *input, u
     struct window window;
     window.input = input + first * p->input.channels;
     window.weights = p->weights + tap * p->output.channels;
-    window.rows = row_end > row ? (uint32_t)(row_end - row) : 0;
-    window.columns = column_end > column ? (uint32_t)(column_end - column) : 0;
+    window.rows = (uint32_t)(row_end - row);
+    window.columns = (uint32_t)(column_end - column);
     return window;
-}
-
-static inline int8_t requantize(const struct cl_conv_params *p, int32_t sum, uint32_t channel)
-{
-    const int32_t scaled = cl_multiply(sum, p->multiplier[channel], p->shift[channel]);
-    return cl_clamp(scaled + p->output_zero_point, p->activation_min, p->activation_max);
 }
 
 // Output channel `o` from input channel `i`.
@@ -65,14 +58,14 @@ static void four_channels(const struct cl_conv_params *p, const struct window *w
     const uint32_t step = p->input.channels;
     const int32_t offset = -(int32_t)p->input_zero_point;
     int32_t s0 = p->bias[o], s1 = p->bias[o + 1], s2 = p->bias[o + 2], s3 = p->bias[o + 3];
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(CL_SIMD32)
     const int16x2_t pair = cl_pair(offset);
 #endif
     for (uint32_t row = 0; row < window->rows; row++) {
         const int8_t *x = window->input + row * p->input.width * step + o;
         const int8_t *w = window->weights + row * p->kernel_width * step + o;
         for (uint32_t column = 0; column < window->columns; column++) {
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(CL_SIMD32)
             const uint32_t xw = cl_word(x), ww = cl_word(w);
             const int16x2_t xe = cl_even_plus(pair, xw), xo = cl_odd_plus(pair, xw);
             const int16x2_t we = cl_even(ww), wo = cl_odd(ww);
@@ -111,11 +104,11 @@ void cl_depthwise(const void *params, const int8_t *input, const int8_t *second,
                 int32_t sum[4];
                 four_channels(p, &window, o, sum);
                 for (uint32_t i = 0; i < 4; i++) {
-                    output[o + i] = requantize(p, sum[i], o + i);
+                    output[o + i] = cl_channel(p, sum[i], o + i);
                 }
             }
             for (; o < channels; o++) {
-                output[o] = requantize(p, one_channel(p, &window, o / p->depth_multiplier, o), o);
+                output[o] = cl_channel(p, one_channel(p, &window, o / p->depth_multiplier, o), o);
             }
         }
     }

@@ -1,14 +1,17 @@
-// Dot products of int8 rows: the inner loops of convolution and fully connected layers.
-//
-// sum[..] += w . (x + offset), where offset is minus the zero point of x. With ARM's SIMD32
-// instructions four bytes are taken at a time; sums of int32 are the same in any order.
+// Dot products of int8 rows: the inner loops of convolution and fully connected layers, and their
+// output. With ARM's SIMD32 instructions four bytes are taken at a time; sums of int32 are the same
+// in any order.
 #ifndef CUTLAYER_DOT_H
 #define CUTLAYER_DOT_H
 
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__ARM_FEATURE_SIMD32)
+#include "cutlayer/kernels.h"
+#include "requantize.h"
+
+#if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#define CL_SIMD32 1
 #include <arm_acle.h>
 
 static inline uint32_t cl_word(const int8_t *bytes)
@@ -18,25 +21,31 @@ static inline uint32_t cl_word(const int8_t *bytes)
     return word;
 }
 
-// Bytes 0 and 2, then bytes 1 and 3 of a word as two int16 each.
+// Bytes 0 and 2 of a word as two int16.
 static inline int16x2_t cl_even(uint32_t word)
 {
     return __sxtb16((int8x4_t)word);
 }
 
+// Bytes 1 and 3. The compiler does not find the rotated form of the instruction by itself.
 static inline int16x2_t cl_odd(uint32_t word)
 {
-    return __sxtb16((int8x4_t)(word >> 8 | word << 24));
+    int16x2_t halves;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(halves) : "r"(word));
+    return halves;
 }
 
-static inline int16x2_t cl_even_plus(int16x2_t offset, uint32_t word)
+// The same, plus `pair`.
+static inline int16x2_t cl_even_plus(int16x2_t pair, uint32_t word)
 {
-    return __sxtab16(offset, (int8x4_t)word);
+    return __sxtab16(pair, (int8x4_t)word);
 }
 
-static inline int16x2_t cl_odd_plus(int16x2_t offset, uint32_t word)
+static inline int16x2_t cl_odd_plus(int16x2_t pair, uint32_t word)
 {
-    return __sxtab16(offset, (int8x4_t)(word >> 8 | word << 24));
+    int16x2_t halves;
+    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(halves) : "r"(pair), "r"(word));
+    return halves;
 }
 
 static inline int16x2_t cl_pair(int32_t value)
@@ -45,39 +54,41 @@ static inline int16x2_t cl_pair(int32_t value)
 }
 #endif
 
-// Two rows of weights, two rows of input: sum = {w0 x0, w0 x1, w1 x0, w1 x1}.
-static inline void cl_dot_2x2(const int8_t *w0, const int8_t *w1, const int8_t *x0,
-                              const int8_t *x1, uint32_t count, int32_t offset, int32_t sum[4])
+// Two rows of weights against two rows of input, each pair `count` bytes apart:
+// sum += {w0 x0, w0 x1, w1 x0, w1 x1}.
+static inline void cl_dot_2x2(const int8_t *w, const int8_t *x, uint32_t count, int32_t sum[4])
 {
+    const int8_t *end = x + count;
     int32_t s00 = sum[0], s01 = sum[1], s10 = sum[2], s11 = sum[3];
-    uint32_t i = 0;
-#if defined(__ARM_FEATURE_SIMD32)
-    const int16x2_t pair = cl_pair(offset);
-    for (; i + 4 <= count; i += 4) {
-        const uint32_t xa = cl_word(x0 + i), xb = cl_word(x1 + i);
-        const int16x2_t xa0 = cl_even_plus(pair, xa), xa1 = cl_odd_plus(pair, xa);
-        const int16x2_t xb0 = cl_even_plus(pair, xb), xb1 = cl_odd_plus(pair, xb);
-        const uint32_t wa = cl_word(w0 + i), wb = cl_word(w1 + i);
-        int16x2_t w = cl_even(wa);
-        s00 = __smlad(w, xa0, s00);
-        s01 = __smlad(w, xb0, s01);
-        w = cl_odd(wa);
-        s00 = __smlad(w, xa1, s00);
-        s01 = __smlad(w, xb1, s01);
-        w = cl_even(wb);
-        s10 = __smlad(w, xa0, s10);
-        s11 = __smlad(w, xb0, s11);
-        w = cl_odd(wb);
-        s10 = __smlad(w, xa1, s10);
-        s11 = __smlad(w, xb1, s11);
+#if defined(CL_SIMD32)
+    const int8_t *whole = x + (count & ~(uint32_t)3);
+    while (x != whole) {
+        const uint32_t xb = cl_word(x + count), xa = cl_word(x);
+        const int16x2_t xa0 = cl_even(xa), xa1 = cl_odd(xa);
+        const int16x2_t xb0 = cl_even(xb), xb1 = cl_odd(xb);
+        const uint32_t wb = cl_word(w + count), wa = cl_word(w);
+        const int16x2_t wb0 = cl_even(wb), wb1 = cl_odd(wb);
+        s10 = __smlad(wb0, xa0, s10);
+        s11 = __smlad(wb0, xb0, s11);
+        s10 = __smlad(wb1, xa1, s10);
+        s11 = __smlad(wb1, xb1, s11);
+        const int16x2_t wa0 = cl_even(wa), wa1 = cl_odd(wa);
+        s00 = __smlad(wa0, xa0, s00);
+        s01 = __smlad(wa0, xb0, s01);
+        s00 = __smlad(wa1, xa1, s00);
+        s01 = __smlad(wa1, xb1, s01);
+        x += 4;
+        w += 4;
     }
 #endif
-    for (; i < count; i++) {
-        const int32_t xa = x0[i] + offset, xb = x1[i] + offset;
-        s00 += (int32_t)w0[i] * xa;
-        s01 += (int32_t)w0[i] * xb;
-        s10 += (int32_t)w1[i] * xa;
-        s11 += (int32_t)w1[i] * xb;
+    while (x != end) {
+        const int32_t xa = x[0], xb = x[count], wa = w[0], wb = w[count];
+        s00 += wa * xa;
+        s01 += wa * xb;
+        s10 += wb * xa;
+        s11 += wb * xb;
+        x++;
+        w++;
     }
     sum[0] = s00;
     sum[1] = s01;
@@ -85,34 +96,39 @@ static inline void cl_dot_2x2(const int8_t *w0, const int8_t *w1, const int8_t *
     sum[3] = s11;
 }
 
-// Four rows of weights, `stride` bytes apart, one row of input.
-static inline void cl_dot_4x1(const int8_t *w, uint32_t stride, const int8_t *x, uint32_t count,
-                              int32_t offset, int32_t sum[4])
+// Four rows of weights, `count` bytes apart, one row of input: sum += w . (x + offset).
+static inline void cl_dot_4x1(const int8_t *w, const int8_t *x, uint32_t count, int32_t offset,
+                              int32_t sum[4])
 {
-    const int8_t *w0 = w, *w1 = w + stride, *w2 = w1 + stride, *w3 = w2 + stride;
+    const int8_t *end = x + count;
+    const uint32_t twice = 2 * count, thrice = 3 * count;
     int32_t s0 = sum[0], s1 = sum[1], s2 = sum[2], s3 = sum[3];
-    uint32_t i = 0;
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(CL_SIMD32)
     const int16x2_t pair = cl_pair(offset);
-    for (; i + 4 <= count; i += 4) {
-        const uint32_t xw = cl_word(x + i);
-        const int16x2_t xe = cl_even_plus(pair, xw), xo = cl_odd_plus(pair, xw);
-        uint32_t word = cl_word(w0 + i);
-        s0 = __smlad(cl_odd(word), xo, __smlad(cl_even(word), xe, s0));
-        word = cl_word(w1 + i);
-        s1 = __smlad(cl_odd(word), xo, __smlad(cl_even(word), xe, s1));
-        word = cl_word(w2 + i);
-        s2 = __smlad(cl_odd(word), xo, __smlad(cl_even(word), xe, s2));
-        word = cl_word(w3 + i);
-        s3 = __smlad(cl_odd(word), xo, __smlad(cl_even(word), xe, s3));
+    const int8_t *whole = x + (count & ~(uint32_t)3);
+    while (x != whole) {
+        const uint32_t xw = cl_word(x);
+        const int16x2_t x0 = cl_even_plus(pair, xw), x1 = cl_odd_plus(pair, xw);
+        uint32_t word = cl_word(w);
+        s0 = __smlad(cl_odd(word), x1, __smlad(cl_even(word), x0, s0));
+        word = cl_word(w + count);
+        s1 = __smlad(cl_odd(word), x1, __smlad(cl_even(word), x0, s1));
+        word = cl_word(w + twice);
+        s2 = __smlad(cl_odd(word), x1, __smlad(cl_even(word), x0, s2));
+        word = cl_word(w + thrice);
+        s3 = __smlad(cl_odd(word), x1, __smlad(cl_even(word), x0, s3));
+        x += 4;
+        w += 4;
     }
 #endif
-    for (; i < count; i++) {
-        const int32_t value = x[i] + offset;
-        s0 += (int32_t)w0[i] * value;
-        s1 += (int32_t)w1[i] * value;
-        s2 += (int32_t)w2[i] * value;
-        s3 += (int32_t)w3[i] * value;
+    while (x != end) {
+        const int32_t value = *x + offset;
+        s0 += *w * value;
+        s1 += w[count] * value;
+        s2 += w[twice] * value;
+        s3 += w[thrice] * value;
+        x++;
+        w++;
     }
     sum[0] = s0;
     sum[1] = s1;
@@ -120,14 +136,41 @@ static inline void cl_dot_4x1(const int8_t *w, uint32_t stride, const int8_t *x,
     sum[3] = s3;
 }
 
-// One row of weights, one row of input. Returns the dot product.
+// One row of weights, one row of input. Returns w . (x + offset).
 static inline int32_t cl_dot(const int8_t *w, const int8_t *x, uint32_t count, int32_t offset)
 {
     int32_t sum = 0;
     for (uint32_t i = 0; i < count; i++) {
-        sum += (int32_t)w[i] * (x[i] + offset);
+        sum += w[i] * (x[i] + offset);
     }
     return sum;
+}
+
+// The int8 output of one channel.
+static inline int8_t cl_channel(const struct cl_conv_params *p, int32_t sum, uint32_t channel)
+{
+    const int32_t scaled = cl_multiply(sum, p->multiplier[channel], p->shift[channel]);
+    return cl_clamp(scaled + p->output_zero_point, p->activation_min, p->activation_max);
+}
+
+// All output channels of one row of input.
+static inline void cl_one_row(const struct cl_conv_params *p, const int8_t *x, uint32_t count,
+                              int8_t *y)
+{
+    const uint32_t channels = p->output.channels;
+    const int32_t offset = -(int32_t)p->input_zero_point;
+    uint32_t o = 0;
+    for (; o + 4 <= channels; o += 4) {
+        int32_t sum[4] = {p->bias[o], p->bias[o + 1], p->bias[o + 2], p->bias[o + 3]};
+        cl_dot_4x1(p->weights + o * count, x, count, offset, sum);
+        for (uint32_t i = 0; i < 4; i++) {
+            y[o + i] = cl_channel(p, sum[i], o + i);
+        }
+    }
+    for (; o < channels; o++) {
+        const int32_t sum = p->bias[o] + cl_dot(p->weights + o * count, x, count, offset);
+        y[o] = cl_channel(p, sum, o);
+    }
 }
 
 #endif
