@@ -10,7 +10,8 @@
 void say(const char *text);
 
 static uint64_t memory[16384 / 8];
-static int8_t input[1024], output[1024], g[64], scratch[8192];
+static int8_t input[1024], output[1024], g[64];
+static uint64_t scratch[1024]; // aligned as the arena is
 static struct cl_train train;
 static uint32_t state;
 
@@ -39,7 +40,7 @@ static uint32_t learn(uint32_t crc)
     for (uint32_t i = 0; i < cl_shape_count(params->input); i++) {
         input[i] = draw();
     }
-    if (cl_train_forward(&train, input, output, scratch) < 0) {
+    if (cl_train_forward(&train, input, output, (int8_t *)scratch) < 0) {
         say("forward failed\n");
     }
     for (uint32_t position = 0; position < positions; position++) {
