@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from cutlayer_host.worker import TailWorker
 
 
+SMALLEST_PROBABILITY = 1e-7
+"""What a class gets at least where a loss is worked out from probabilities."""
+
 RECONNECTIONS = 5
 """How often a lost link is opened again before training gives up."""
 
@@ -240,16 +243,24 @@ class Trainer:
         """
         confusion = np.zeros((self.tail.class_count, self.tail.class_count), np.int64)
         losses: list[float] = []
-        for visit in visits:
-            smashed = await self.device.sample(next(self._sample_numbers), visit.recording, train=False)
-            label = self._label(visit, smashed)
-            probabilities = await self._worker.run(
-                self.tail.predict, smashed.values, smashed.scale, smashed.zero_point
-            )
+
+        async def count(label: int, outputs: Awaitable[npt.NDArray[np.float32]]) -> None:
+            probabilities = await outputs
             confusion[label, int(probabilities.argmax())] += 1
-            losses.append(-math.log(max(float(probabilities[label]), 1e-7)))
+            losses.append(-math.log(max(float(probabilities[label]), SMALLEST_PROBABILITY)))
             if on_sample is not None:
                 on_sample(len(losses))
+
+        # The board takes the next sample while the tail looks at this one.
+        before: tuple[int, Awaitable[npt.NDArray[np.float32]]] | None = None
+        for visit in visits:
+            smashed = await self.device.sample(next(self._sample_numbers), visit.recording, train=False)
+            if before is not None:
+                await count(*before)
+            outputs = self._worker.start(self.tail.predict, smashed.values, smashed.scale, smashed.zero_point)
+            before = self._label(visit, smashed), outputs
+        if before is not None:
+            await count(*before)
         samples = max(len(losses), 1)
         return Evaluation(
             samples=len(losses),

@@ -27,7 +27,11 @@ class TailWorker:
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Runs `function` after all that was asked for before. Cancelling leaves it to run to its end."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        return await self.start(function, *arguments)
+
+    def start(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """Begins what `run` would do, for a caller that has other things to wait for meanwhile."""
+        return asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
     def submit(self, function: Callable[..., object], *arguments: Any) -> None:
         """Runs `function` likewise, without waiting: for the clean-up of a task that is being cancelled."""
