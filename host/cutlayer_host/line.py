@@ -92,7 +92,10 @@ class Line:
         directions = (self.to_board, self.to_host)
         self._poke(directions)
         while not until():
-            self.now_ms = max(min(map(self._next_ms, directions)), self.now_ms)
+            next_ms = max(min(map(self._next_ms, directions)), self.now_ms)
+            if next_ms == float("inf"):
+                raise TimeoutError(f"after {self.now_ms} ms neither end has anything to do")
+            self.now_ms = next_ms
             if self.now_ms > limit_ms:
                 raise TimeoutError(f"the line reached {limit_ms} ms first")
             for direction in directions:

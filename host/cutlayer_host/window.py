@@ -13,7 +13,7 @@ MAX_WINDOW_FRAMES = SACK_BITS + 1
 
 RTO_FIRST_MS = 500.0
 RTO_MIN_MS = 50.0
-RTO_MAX_MS = 4000.0
+RTO_MAX_MS = 1000.0
 
 
 class RetransmissionTimer:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 
 import pytest
+from click.testing import CliRunner
 from core import INCLUDE
 from lines import FAULTS, Pair
 
@@ -145,3 +147,33 @@ def test_the_benchmark_measures_the_firmware_as_it_is() -> None:
         found = re.search(rf"#define CL_NODE_{name} (\d+)u", header)
         assert found is not None
         assert int(found[1]) == defaults[option]
+
+
+@pytest.mark.parametrize("baud", [57_600, 921_600])
+def test_a_very_bad_line_is_slow_but_not_lost(baud: int) -> None:
+    """Every seventh frame is lost: the time-outs must not add up to a silence that ends the link."""
+    for seed in range(5):
+        pair = Pair(
+            "python",
+            "firmware",
+            FAULTS["10% loss, 5% corruption"],
+            parameters=BOARDS["node"],
+            seed=seed,
+            baud=baud,
+        )
+        pair.connect()
+        for number in range(200):
+            pair.send([bytes(12)], [])
+            pair.line.run(lambda wanted=number + 1: len(pair.board_inbox.payloads) == wanted, 1e7)
+            pair.send([], [bytes(20)])
+            pair.line.run(lambda wanted=number + 1: len(pair.host_inbox.payloads) == wanted, 1e7)
+        assert pair.host_inbox.lost == pair.board_inbox.lost == []
+
+
+def test_the_command_prints_one_json_object() -> None:
+    result = CliRunner().invoke(bench_link, ["--json", "--tensors", "4"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert min(report[direction]["fraction"] for direction in ("up", "down", "both")) >= 0.90
+    table = CliRunner().invoke(bench_link, ["--tensors", "2"])
+    assert table.exit_code == 0, table.output

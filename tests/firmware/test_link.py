@@ -147,6 +147,16 @@ def test_another_syn_drops_everything() -> None:
     assert link.messages() == [b"new"]
 
 
+def test_a_frame_half_written_does_not_spoil_the_next_connection() -> None:
+    link = connected()
+    pointer = link.ffi.new("const uint8_t **")
+    assert link.send(1) == 0
+    assert link.lib.cl_link_transmit(link.link, link.now_ms, pointer) > 5
+    link.lib.cl_link_written(link.link, 5, link.now_ms)
+    answers = link.exchange(Frame(SYN, connection=10, payload=parameters()))
+    assert [frame.kind for frame in answers] == [SYN_ACK]
+
+
 def test_another_wire_version_is_told_ours() -> None:
     link = Link()
     (answer,) = link.exchange(Frame(SYN, payload=b"\2later versions may say more"))
@@ -281,16 +291,26 @@ def test_the_oldest_frame_is_sent_again_when_its_time_is_out() -> None:
     link = connected()
     assert link.send(1) == link.send(2) == 0
     link.give()
-    for wait_ms in (500, 1000, 2000, 4000):
+    for wait_ms in (500, *[1000] * 9):
         assert link.timeout_ms == wait_ms
         link.now_ms += wait_ms - 1
         assert link.give() == []
         link.now_ms += 1
         assert [frame.seq for frame in link.give()] == [0]
-    assert link.timeout_ms == 10_000 - 7500  # dead before it is time again
-    link.now_ms += 2500
+    link.now_ms += 20_000 - 15_500
     assert link.give() == []
     assert link.events == LOST
+
+
+def test_a_frame_sent_again_too_early_says_nothing_of_the_others() -> None:
+    link = connected()
+    assert link.send(1) == link.send(2) == link.send(3) == 0
+    link.give()
+    link.now_ms += 500
+    assert [frame.seq for frame in link.give()] == [0]
+    # The first copy of 0 was only late; 1 and 2, which left before the second one, are not lost.
+    assert link.exchange(Frame(ACK, ack=1)) == []
+    assert link.exchange(Frame(ACK, ack=1, sack=0b1)) == [data(1, b"\2" * 10, ack=0, credit=WINDOW_BYTES)]
 
 
 def test_the_time_out_follows_the_round_trip() -> None:

@@ -4,7 +4,7 @@
 
 #define RTO_FIRST_MS 500u
 #define RTO_MIN_MS 50u
-#define RTO_MAX_MS 4000u
+#define RTO_MAX_MS 1000u
 
 static uint16_t distance(uint16_t from, uint16_t to)
 {
