@@ -149,25 +149,19 @@ def test_the_benchmark_measures_the_firmware_as_it_is() -> None:
         assert int(found[1]) == defaults[option]
 
 
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("baud", [57_600, 921_600])
-def test_a_very_bad_line_is_slow_but_not_lost(baud: int) -> None:
+def test_a_very_bad_line_is_slow_but_not_lost(baud: int, seed: int) -> None:
     """Every seventh frame is lost: the time-outs must not add up to a silence that ends the link."""
-    for seed in range(5):
-        pair = Pair(
-            "python",
-            "firmware",
-            FAULTS["10% loss, 5% corruption"],
-            parameters=BOARDS["node"],
-            seed=seed,
-            baud=baud,
-        )
-        pair.connect()
-        for number in range(200):
-            pair.send([bytes(12)], [])
-            pair.line.run(lambda wanted=number + 1: len(pair.board_inbox.payloads) == wanted, 1e7)
-            pair.send([], [bytes(20)])
-            pair.line.run(lambda wanted=number + 1: len(pair.host_inbox.payloads) == wanted, 1e7)
-        assert pair.host_inbox.lost == pair.board_inbox.lost == []
+    faults = FAULTS["10% loss, 5% corruption"]
+    pair = Pair("python", "firmware", faults, parameters=BOARDS["node"], seed=seed, baud=baud)
+    pair.connect()
+    for number in range(200):
+        pair.send([bytes(12)], [])
+        pair.line.run(lambda wanted=number + 1: len(pair.board_inbox.payloads) == wanted, 1e7)
+        pair.send([], [bytes(20)])
+        pair.line.run(lambda wanted=number + 1: len(pair.host_inbox.payloads) == wanted, 1e7)
+    assert pair.host_inbox.lost == pair.board_inbox.lost == []
 
 
 def test_the_command_prints_one_json_object() -> None:
