@@ -123,6 +123,15 @@ def test_a_lost_or_changed_byte_costs_one_frame(data: st.DataObject) -> None:
     assert [body for body in sent if body in received] == received
 
 
+def test_a_block_that_the_frame_cuts_short_is_no_cobs() -> None:
+    frame = bytearray(encode_frame(b"\1" * 40))
+    assert frame[0] == len(frame) - 1  # one block
+    frame[0] += 1
+    decoder = Decoder()
+    assert decoder.receive(bytes(frame)) == []
+    assert decoder.malformed == 1
+
+
 def test_a_frame_too_long_by_one_byte_is_dropped() -> None:
     decoder = Decoder(max_payload=128)
     assert decoder.receive(encode_frame(bytes(HEADER_BYTES + 129))) == []

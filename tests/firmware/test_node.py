@@ -328,6 +328,28 @@ def test_a_broken_pipe_is_told_and_survived(written: int) -> None:
     bench.board.sent.clear()  # the pipe took it along
     # The connection is still there: the answer is sent again.
     assert isinstance(bench.event(), m.StatsAre)
+    assert bench.host.link.decoder.counters.malformed == 0
+
+
+def test_long_work_does_not_hold_up_the_acknowledgement() -> None:
+    bench = Bench(small_layer())
+    bench.connect()
+    bench.configure()
+    smashed = bench.sample(1, 1)
+    bench.rest()
+    bench.board.run()
+    bench.board.sent.clear()
+    sent_at_ticks = []
+
+    def tick() -> None:
+        sent_at_ticks.append(len(bench.board.sent))
+
+    bench.board.on_tick = tick
+    bench.host.gradient(smashed, np.ones(smashed.values.size, np.int8), GRADIENT_SCALE)
+    bench.board.received += bench.host.transmit(bench.line.now_ms)
+    bench.board.run()
+    # At GRADIENT, before its PIECE is added and after: by then both have been acknowledged.
+    assert sent_at_ticks == [0, 36, 36]
 
 
 def test_counters() -> None:

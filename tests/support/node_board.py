@@ -6,12 +6,15 @@ The head has two ops: a copy (in Python), and the trainable layer. The recording
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from core import SOURCE, core_library
 from train_layer import ACTIVATIONS, KINDS
 from train_reference import F, Layer, activation_range, quantize_multiplier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SOURCES = (*sorted(SOURCE.glob("*.c")), *sorted((SOURCE / "kernels").glob("*.c")))
 LIVE = 0xFFFFFFFF
@@ -65,6 +68,7 @@ class NodeBoard:
     room: bytes that the port takes before it says "later".
     broken: reads and writes fail.
     ops: runs of the head's first op.
+    on_tick: called when the node asks for the time of its figures, before and after each piece of work.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class NodeBoard:
         self.ops = 0
         self.broken = False
         self.ticks = 0
+        self.on_tick: Callable[[], None] = lambda: None
         self._captured_steps = 0
         self._recording = 0
         self._keep: list[Any] = []
@@ -196,6 +201,7 @@ class NodeBoard:
 
     def _tick(self, _: Any) -> int:
         self.ticks += 1
+        self.on_tick()
         return self.ticks
 
     def _start(self, _: Any, recording: int) -> int:
