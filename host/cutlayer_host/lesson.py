@@ -9,8 +9,9 @@ import numpy as np
 
 from cutlayer_host.errors import LabelError
 from cutlayer_host.messages import LIVE_RECORDING
+from cutlayer_host.report import Tally
 from cutlayer_host.tail import Tail
-from cutlayer_host.trainer import Tally, Trainer, Visit
+from cutlayer_host.trainer import Trainer, Visit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
     from cutlayer_converter.bundle import Manifest
     from cutlayer_host.device import Device
+    from cutlayer_host.report import Evaluation, StepDone
     from cutlayer_host.store import Run
     from cutlayer_host.tail import TailSettings
-    from cutlayer_host.trainer import Evaluation, StepDone, TrainSettings
+    from cutlayer_host.trainer import TrainSettings
     from cutlayer_host.worker import TailWorker
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from cutlayer_host.lesson import Lesson
+    from cutlayer_host.report import StepDone
     from cutlayer_host.store import Run
-    from cutlayer_host.trainer import StepDone
     from cutlayer_host.transports import Transport
 
 QUEUE_EVENTS = 64

@@ -20,10 +20,11 @@ from cutlayer_host.device import Device, connect
 from cutlayer_host.errors import BundleMismatch, DeviceError, LabelError, LinkLost
 from cutlayer_host.lesson import Curriculum, Lesson
 from cutlayer_host.messages import Section
+from cutlayer_host.report import Evaluation, TrainReport
 from cutlayer_host.server import Failed, Finished, Server
 from cutlayer_host.store import Run
 from cutlayer_host.tail import Tail, TailSettings
-from cutlayer_host.trainer import Evaluation, Trainer, TrainReport, TrainSettings, Visit
+from cutlayer_host.trainer import Trainer, TrainSettings, Visit
 from cutlayer_host.transports import open_transport
 from cutlayer_host.worker import TailWorker
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cutlayer_host.device import Device
     from cutlayer_host.double import BoardDouble
-    from cutlayer_host.trainer import StepDone
+    from cutlayer_host.report import StepDone
     from cutlayer_host.worker import TailWorker
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from cutlayer_host.device import Device
     from cutlayer_host.lesson import Curriculum
+    from cutlayer_host.report import StepDone
     from cutlayer_host.store import Run
-    from cutlayer_host.trainer import StepDone
 
 BOOT_SECONDS = 10.0
 """How long a board whose link was lost may take to come back."""
@@ -46,6 +46,7 @@ async def train_device(url: str, bundle: Path, options: TrainOptions) -> dict[st
     from cutlayer_boards.console import progress
     from cutlayer_converter.bundle import load_manifest
     from cutlayer_host.device import Device, connect
+    from cutlayer_host.errors import BundleMismatch
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.transports import open_transport
     from cutlayer_host.worker import TailWorker
@@ -55,7 +56,11 @@ async def train_device(url: str, bundle: Path, options: TrainOptions) -> dict[st
 
     async def reconnect() -> Device:
         device = await Device.open(await _open_again(url, open_transport))
-        device.require_model(manifest.model_id, bundle)
+        try:
+            device.require_model(manifest.model_id, bundle)
+        except BundleMismatch:
+            await device.close()
+            raise
         return device
 
     async with connect(url) as device, TailWorker() as worker:
