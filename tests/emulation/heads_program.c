@@ -1,0 +1,74 @@
+// Runs each head of heads.h (generated) on its samples, and writes for each a line: the first
+// sample whose output differs from what is expected (-1: none) and the ticks of its last run.
+#include <string.h>
+
+#include "heads.h"
+#include "mps2.h"
+#include "semihosting.h"
+
+// CMSDK timer 0 counts down at 25 MHz.
+struct timer {
+    uint32_t control, value, reload;
+};
+#define TIMER ((volatile struct timer *)0x40000000u)
+
+static int8_t arena[ARENA_BYTES] __attribute__((aligned(16)));
+
+void mps2_uart_receive_handler(void)
+{
+}
+
+void mps2_alarm_handler(void)
+{
+}
+
+void mps2_stop(const char *reason)
+{
+    semihosting_write(reason);
+    semihosting_exit(0);
+}
+
+static void say_number(int32_t number, const char *end)
+{
+    char text[12];
+    uint32_t rest = number < 0 ? 0u - (uint32_t)number : (uint32_t)number;
+    char *start = &text[11];
+    *start = '\0';
+    do {
+        *--start = (char)('0' + rest % 10u);
+        rest /= 10u;
+    } while (rest);
+    if (number < 0) {
+        *--start = '-';
+    }
+    semihosting_write(start);
+    semihosting_write(end);
+}
+
+int main(void)
+{
+    TIMER->reload = 0xFFFFFFFFu;
+    TIMER->value = 0xFFFFFFFFu;
+    TIMER->control = 1;
+    for (uint32_t i = 0; i < HEAD_COUNT; i++) {
+        const struct cl_head *head = &heads[i].model->head;
+        const struct cl_cut *end = &head->cuts[head->cut_count - 1];
+        const uint32_t input_count = cl_shape_count(head->input_shape);
+        const uint32_t output_count = cl_shape_count(end->shape);
+        int32_t wrong = -1;
+        uint32_t ticks = 0;
+        for (uint32_t sample = heads[i].sample_count; sample-- > 0;) {
+            memcpy(arena + head->input_offset, heads[i].inputs + sample * input_count, input_count);
+            const uint32_t start = TIMER->value;
+            const int32_t result = cl_head_run(head, arena, 0, head->op_count);
+            ticks = start - TIMER->value;
+            const int8_t *expected = heads[i].outputs + sample * output_count;
+            if (result != head->op_count || memcmp(arena + end->offset, expected, output_count)) {
+                wrong = (int32_t)sample;
+            }
+        }
+        say_number(wrong, " ");
+        say_number((int32_t)ticks, "\n");
+    }
+    return 0;
+}
