@@ -149,18 +149,23 @@ def test_the_benchmark_measures_the_firmware_as_it_is() -> None:
         assert int(found[1]) == defaults[option]
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("baud", [57_600, 921_600])
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("baud", [57_600, 115_200])
 def test_a_very_bad_line_is_slow_but_not_lost(baud: int, seed: int) -> None:
-    """Every seventh frame is lost: the time-outs must not add up to a silence that ends the link."""
+    """Time-outs that tensors made long must not add up to a silence that ends the link.
+
+    With time-outs of up to 4 s, five of these twelve lost it.
+    """
     faults = FAULTS["10% loss, 5% corruption"]
     pair = Pair("python", "firmware", faults, parameters=BOARDS["node"], seed=seed, baud=baud)
     pair.connect()
-    for number in range(200):
-        pair.send([bytes(12)], [])
-        pair.line.run(lambda wanted=number + 1: len(pair.board_inbox.payloads) == wanted, 1e7)
-        pair.send([], [bytes(20)])
-        pair.line.run(lambda wanted=number + 1: len(pair.host_inbox.payloads) == wanted, 1e7)
+    received = pair.board_inbox.payloads, pair.host_inbox.payloads
+    turns = (*[(bytes(12), 1, 0), (bytes(20), 0, 1)] * 6, (bytes(952), 4, 0), (bytes(952), 0, 8))
+    for _ in range(30):
+        for message, down, up in turns:
+            wanted = len(received[0]) + down, len(received[1]) + up
+            pair.send([message] * down, [message] * up)
+            pair.line.run(lambda wanted=wanted: (len(received[0]), len(received[1])) == wanted, 1e7)
     assert pair.host_inbox.lost == pair.board_inbox.lost == []
 
 
