@@ -20,7 +20,6 @@ from cutlayer_host.device import Device, connect
 from cutlayer_host.errors import BundleMismatch, DeviceError, LabelError, LinkLost
 from cutlayer_host.lesson import Curriculum, Lesson
 from cutlayer_host.messages import Section
-from cutlayer_host.report import Evaluation, TrainReport
 from cutlayer_host.server import Failed, Finished, Server
 from cutlayer_host.store import Run
 from cutlayer_host.tail import Tail, TailSettings
@@ -29,6 +28,7 @@ from cutlayer_host.transports import open_transport
 from cutlayer_host.worker import TailWorker
 
 if TYPE_CHECKING:
+    from cutlayer_host.report import Evaluation, TrainReport
     from pathlib import Path
 
 NATIVE = board("native")

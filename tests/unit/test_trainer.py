@@ -15,11 +15,11 @@ from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, LinkLost,
 from cutlayer_host.lesson import Curriculum
 from cutlayer_host.messages import LIVE_RECORDING, Kind
 from cutlayer_host.optimizer import OptimizerSettings
-from cutlayer_host.report import StepDone, TrainReport
 from cutlayer_host.trainer import Trainer, TrainSettings, Visit
 from cutlayer_host.worker import TailWorker
 
 if TYPE_CHECKING:
+    from cutlayer_host.report import StepDone, TrainReport
     from cutlayer_host.device import Device
     from cutlayer_host.double import BoardDouble
 
