@@ -154,7 +154,7 @@ def test_the_benchmark_measures_the_firmware_as_it_is() -> None:
 def test_a_very_bad_line_is_slow_but_not_lost(baud: int, seed: int) -> None:
     """Time-outs that tensors made long must not add up to a silence that ends the link.
 
-    With time-outs of up to 4 s, five of these twelve lost it.
+    With time-outs of up to 4 s, four of these twelve lost it.
     """
     faults = FAULTS["10% loss, 5% corruption"]
     pair = Pair("python", "firmware", faults, parameters=BOARDS["node"], seed=seed, baud=baud)
