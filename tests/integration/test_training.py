@@ -28,8 +28,9 @@ from cutlayer_host.transports import open_transport
 from cutlayer_host.worker import TailWorker
 
 if TYPE_CHECKING:
-    from cutlayer_host.report import Evaluation, TrainReport
     from pathlib import Path
+
+    from cutlayer_host.report import Evaluation, TrainReport
 
 NATIVE = board("native")
 SETTINGS = TrainSettings(batch_size=8, learning_rate=3e-3)

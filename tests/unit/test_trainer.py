@@ -19,9 +19,9 @@ from cutlayer_host.trainer import Trainer, TrainSettings, Visit
 from cutlayer_host.worker import TailWorker
 
 if TYPE_CHECKING:
-    from cutlayer_host.report import StepDone, TrainReport
     from cutlayer_host.device import Device
     from cutlayer_host.double import BoardDouble
+    from cutlayer_host.report import StepDone, TrainReport
 
 SETTINGS = TrainSettings(
     batch_size=3, learning_rate=0.05, optimizer=OptimizerSettings("sgd", momentum=0.0), rescale_threshold=1.0
