@@ -73,6 +73,48 @@ def test_the_board_refuses_what_the_host_would(payload: bytes) -> None:
         assert piece.data_bytes == len(expected.data)
 
 
+def floats(*values: float) -> list[bytes]:
+    return [struct.pack("<f", value) for value in values]
+
+
+BAD_FLOATS = floats(float("nan"), float("inf"), -float("inf"), -1e-7)
+CONFIGURE = m.Configure(optimizer=1, momentum=0.9, beta2=0.999, epsilon=1e-7)
+SGD = m.Configure(momentum=0.5)
+# Message, offset of a field, values that are refused there, values that are taken.
+FIELDS: list[tuple[m.Message, int, list[bytes], list[bytes]]] = [
+    (m.Hello(), 1, [b"\0", b"\2"], [b"\1"]),
+    (CONFIGURE, 1, [b"\2", b"\xff"], [b"\0", b"\1"]),
+    (CONFIGURE, 4, [b"\3", b"\x13", b"\x20"], [b"\0", b"\2", b"\x10", b"\x12"]),
+    (CONFIGURE, 5, [b"\3", b"\x10"], [b"\0", b"\1", b"\2"]),
+    (CONFIGURE, 6, [b"\2"], [b"\0", b"\1"]),
+    (CONFIGURE, 7, [], [b"\xff"]),
+    (CONFIGURE, 8, [*BAD_FLOATS, *floats(1.0)], floats(0.0, 0.99)),
+    (CONFIGURE, 12, [*BAD_FLOATS, *floats(1.0)], floats(0.0, 0.99)),
+    (CONFIGURE, 16, [*BAD_FLOATS, *floats(0.0)], floats(1.0, 1e-30)),
+    (SGD, 16, BAD_FLOATS, floats(0.0, 1.0)),
+    (m.Sample(sample=1), 1, [b"\2"], [b"\0", b"\1"]),
+    (m.Gradient(sample=1, count=5, scale=1.0), 1, [b"\3", b"\x10"], [b"\0", b"\2"]),
+    (m.Gradient(sample=1, count=5, scale=1.0), 8, [bytes(4), b"\1\0\x10\0"], [b"\0\0\x10\0"]),
+    (m.Gradient(sample=1, count=5, scale=1.0), 12, [*BAD_FLOATS, *floats(0.0)], floats(1e-30)),
+    (m.Piece(first=0, count=1, data=b""), 2, [b"\0\0"], [b"\1\0", b"\xff\xff"]),
+    (m.Apply(step=1, samples=1, learning_rate=0.1), 2, [b"\0\0"], [b"\xff\xff"]),
+    (m.Apply(step=1, samples=1, learning_rate=0.1), 8, [*BAD_FLOATS, *floats(0.0)], floats(1e-30)),
+    (m.Rescale(scale=1.0, zero_point=0), 4, [*BAD_FLOATS, *floats(0.0)], floats(1e-30)),
+    (m.Read(section=0, offset=0, count=1), 1, [b"\6"], [b"\0", b"\5"]),
+    (m.Read(section=0, offset=0, count=1), 2, [b"\0\0"], [b"\xff\xff"]),
+]
+
+
+@pytest.mark.parametrize("index", range(len(FIELDS)))
+def test_every_field_at_the_ends_of_its_range(index: int) -> None:
+    message, offset, refused, taken = FIELDS[index]
+    for values, expected in ((refused, -6), (taken, 0)):
+        for value in values:
+            payload = bytearray(message.encode())
+            payload[offset : offset + len(value)] = value
+            assert decode(bytes(payload))[0] == expected, value
+
+
 @given(st.binary(max_size=40))
 def test_unknown_kinds_are_refused(payload: bytes) -> None:
     result, _ = decode(payload)

@@ -371,6 +371,18 @@ def test_counters() -> None:
         assert counters[name] > 0
 
 
+def test_ticks_are_those_of_the_last_sample() -> None:
+    bench = Bench(small_layer(), sensor_steps=4)
+    bench.connect()
+    bench.configure()
+    for number in range(3):
+        bench.sample(number, number)
+        bench.host.stats()
+        counters = bench.event().named()
+        # A tick is a call: one between the two ends of the start, of each step of the sensor, of each op.
+        assert (counters["sensor_ticks"], counters["head_ticks"]) == (5, 2)
+
+
 def test_the_wire_is_told_from_the_receive_ring() -> None:
     for receive_bytes, max_payload in [(8192, 952), (1153, 952), (1152, 951), (326, 128)]:
         bench = Bench(small_layer(), receive_bytes=receive_bytes)

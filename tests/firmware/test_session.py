@@ -283,6 +283,15 @@ def test_smashed_data_of_every_cut_in_every_codec(cut: int, codec: int) -> None:
     assert board.state == "READY"
 
 
+@pytest.mark.parametrize(("label", "told"), [(0, 0), (32767, 32767), (32768, -1), (-5, -1), (-65536 + 3, -1)])
+def test_a_label_that_the_wire_has_no_room_for_is_none(label: int, told: int) -> None:
+    board = Board()
+    board.greet()
+    board.tell(m.Sample(sample=1, recording=0))
+    assert board.lib.cl_session_captured(board.session, label) == 0
+    assert board.drain()[0].label == told
+
+
 def test_a_shallow_cut_is_for_inference_only() -> None:
     board = Board()
     board.greet(m.Configure(cut=0))

@@ -11,9 +11,9 @@
 #include "cutlayer/session.h"
 #include "cutlayer/train.h"
 
-// Longest payload and frames out of order that a node takes. Four longest frames fit the credit of a
-// 4096-byte ring: with three, a line that is busy both ways would wait for acknowledgements. A port
-// with a small receive ring gets shorter payloads.
+// Longest payload and frames out of order that a node takes. Four longest frames fit the credit of
+// a 4096-byte ring: with three, a line that is busy both ways would wait for acknowledgements. A
+// port with a small receive ring gets shorter payloads.
 #define CL_NODE_MAX_PAYLOAD 952u
 #define CL_NODE_WINDOW_FRAMES 4u
 

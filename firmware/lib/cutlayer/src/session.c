@@ -416,7 +416,7 @@ int32_t cl_session_next(struct cl_session *session, uint32_t capacity, struct cl
     if (left == 0) {
         return 0;
     }
-    left = left < UINT16_MAX ? left : UINT16_MAX;
+    // Fits u16: even a bit an element, 4096 bytes hold fewer than 2^15.
     uint32_t count = cl_codec_fit(session->activation_codec, cut.zero_point,
                                   session->config.arena + cut.offset + session->next_queued, left,
                                   capacity - CL_PIECE_BYTES);
