@@ -42,10 +42,10 @@ class Case:
 
 
 def random_cases() -> list[Case]:
-    """The same 30 heads in every run, with TFLM's outputs."""
+    """The same 60 heads in every run, with TFLM's outputs."""
     found: list[Case] = []
 
-    @settings(cases, max_examples=30, derandomize=True)
+    @settings(cases, max_examples=60, derandomize=True)
     @given(random_heads())
     def collect(model: tuple[bytes, list[NDArray[np.int8]]]) -> None:
         tflite, samples = model
@@ -125,7 +125,7 @@ def run(program: Path) -> list[tuple[int, int]]:
 def test_random_heads_equal_tflm(tmp_path: Path) -> None:
     heads = random_cases()
     results = run(build(tmp_path, heads))
-    assert len(results) == len(heads) == 30
+    assert len(results) == len(heads) == 60
     assert [wrong for wrong, _ in results] == [-1] * len(heads)
 
 

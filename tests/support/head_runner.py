@@ -30,7 +30,7 @@ def kernels() -> tuple[FFI, Any]:
 
 
 class HeadRunner:
-    """A head whose arena lies between two guards."""
+    """A head whose arena lies between two guards; a kernel may write its output and scratch only."""
 
     def __init__(self, tflite: bytes) -> None:
         self.graph = read_graph(tflite)
@@ -48,6 +48,7 @@ class HeadRunner:
         arena[start : start + sample.size] = sample.reshape(-1)
         base = ffi.cast("int8_t *", ffi.from_buffer(memory)) + GUARD_BYTES
         for step, params in list(zip(self.plan.steps, self._params, strict=True))[:op_count]:
+            before = memory.copy()
             getattr(self._lib, step.lowered.kernel)(
                 params,
                 base + step.input_offset,
@@ -55,8 +56,13 @@ class HeadRunner:
                 base + step.output_offset,
                 base + step.scratch_offset,
             )
-        assert (memory[:GUARD_BYTES] == GUARD).all(), "a kernel wrote before the arena"
-        assert (memory[-GUARD_BYTES:] == GUARD).all(), "a kernel wrote behind the arena"
+            for offset, size in (
+                (step.output_offset, step.lowered.output.count),
+                (step.scratch_offset, step.lowered.scratch_bytes),
+            ):
+                start = GUARD_BYTES + offset
+                before[start : start + size] = memory[start : start + size]
+            assert (memory == before).all(), f"{step.lowered.kernel} wrote outside its output and scratch"
         return arena
 
     def _parameters(self, step: Step) -> Any:

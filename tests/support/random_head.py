@@ -69,7 +69,7 @@ class RandomHead:
 
     def convolution(self) -> None:
         kernel, size, options = self._window()
-        count = self._draw(st.integers(1, 8))
+        count = self._draw(st.integers(1, 13))
         inputs = [self._last, *self._weights((count, *kernel, self.shape[2]), 0)]
         dilation = {"dilationHFactor": 1, "dilationWFactor": 1}
         self._finish("CONV_2D", inputs, (*size, count), **options, **dilation, **self._activation_option())
