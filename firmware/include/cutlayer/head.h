@@ -1,5 +1,5 @@
-// The compiled head: a TFLite int8 model as constant tables. The converter writes one `struct cl_model`
-// (cutlayer_model.c); nothing here is parsed, allocated or registered at run time.
+// The compiled head: a TFLite int8 model as constant tables. The converter writes one `struct
+// cl_model` (cutlayer_model.c); nothing here is parsed, allocated or registered at run time.
 //
 // Arithmetic is TensorFlow Lite Micro's int8 (gemmlowp double rounding), to the bit.
 // Tensors are int8, NHWC, batch 1. Real value = scale * (q - zero_point).
@@ -16,10 +16,10 @@ struct cl_shape {
 
 struct cl_op;
 
-// One kernel run. `input`, `second` and `output` point into the arena (`second` only for two-input ops), and
-// so does `scratch`. Kernels cannot fail: the converter checked shapes and memory.
-typedef void (*cl_kernel)(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
-                          int8_t *scratch);
+// One kernel run. `input`, `second` and `output` point into the arena (`second` only for two-input
+// ops), and so does `scratch`. Kernels cannot fail: the converter checked shapes and memory.
+typedef void (*cl_kernel)(const void *params, const int8_t *input, const int8_t *second,
+                          int8_t *output, int8_t *scratch);
 
 struct cl_op {
     cl_kernel kernel;
@@ -30,7 +30,8 @@ struct cl_op {
     uint32_t scratch;
 };
 
-// A place where the head may stop: after the first `op_count` ops the smashed data lies at `offset`.
+// A place where the head may stop: after the first `op_count` ops the smashed data lies at
+// `offset`.
 struct cl_cut {
     uint16_t op_count;
     int8_t zero_point;
@@ -54,7 +55,8 @@ struct cl_head {
 };
 
 // Runs ops [first, last) on the arena. Returns `last`, or CL_ERROR_ARGUMENT when out of range.
-int32_t cl_head_run(const struct cl_head *head, int8_t *arena, uint16_t first, uint16_t last) CL_CHECK_RESULT;
+int32_t cl_head_run(const struct cl_head *head, int8_t *arena, uint16_t first,
+                    uint16_t last) CL_CHECK_RESULT;
 
 // Elements of a shape.
 uint32_t cl_shape_count(struct cl_shape shape);
