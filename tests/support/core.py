@@ -22,7 +22,7 @@ def core_library(
     extra_cdef: str = "",
     defines: tuple[str, ...] = (),
 ) -> tuple[FFI, Any]:
-    """Compiles `sources` and declares what `headers` ("cutlayer/head.h") say. Rebuilt when any C file changes."""
+    """Compiles `sources`, declares what `headers` ("cutlayer/head.h") say; anew when a C file changes."""
     flags = [*FLAGS, *(f"-D{name}" for name in defines), f"-I{INCLUDE}", f"-I{SOURCE}"]
     digest = hashlib.sha256(repr((flags, headers, extra_cdef)).encode())
     watched = {*sources, *INCLUDE.rglob("*.h"), *SOURCE.rglob("*.[ch]")}
