@@ -22,7 +22,7 @@ _INCLUDE = ROOT / "firmware" / "include"
 _CORE = ROOT / "firmware" / "lib" / "cutlayer" / "src"
 _SOURCES = (
     ROOT / "firmware" / "port" / "line" / "end.c",
-    *(_CORE / name for name in ("link.c", "window.c", "frame.c")),
+    *(_CORE / name for name in ("link.c", "link_transmit.c", "window.c", "frame.c")),
 )
 _FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off", "-fPIC")
 

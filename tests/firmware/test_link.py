@@ -23,7 +23,8 @@ NEVER_MS = 2**32 - 1
 
 @cache
 def library() -> tuple[Any, Any]:
-    return core_library([SOURCE / f"{name}.c" for name in ("frame", "window", "link")], ["cutlayer/link.h"])
+    sources = [SOURCE / f"{name}.c" for name in ("frame", "window", "link", "link_transmit")]
+    return core_library(sources, ["cutlayer/link.h"])
 
 
 @dataclass(frozen=True)
