@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from core import BUILD, INCLUDE, SOURCE
 
-FUZZ = Path(__file__).parent / "fuzz" / "fuzz.c"
+FUZZ = Path(__file__).parent / "fuzz"
 BYTES = 10_000_000
 FLAGS = [
     "-std=c99",
@@ -26,8 +26,12 @@ SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 @pytest.fixture(scope="session")
 def fuzz() -> Path:
-    sources = [FUZZ, *sorted(SOURCE.glob("*.c")), *sorted((SOURCE / "kernels").glob("*.c"))]
-    watched = [*sources, *sorted(INCLUDE.rglob("*.h")), *sorted(SOURCE.rglob("*.h"))]
+    sources = [
+        *sorted(FUZZ.glob("*.c")),
+        *sorted(SOURCE.glob("*.c")),
+        *sorted((SOURCE / "kernels").glob("*.c")),
+    ]
+    watched = [*sources, *sorted(INCLUDE.rglob("*.h")), *sorted(SOURCE.rglob("*.h")), *FUZZ.glob("*.h")]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in watched)).hexdigest()[:16]
     program = BUILD / f"fuzz-{digest}"
     if not program.exists():
