@@ -1,9 +1,9 @@
 """Recordings of words on disk, in the form in which a board's microphone reads them.
 
 A corpus is one folder: ``recordings.pcm`` (s16le, 16 kHz, recordings of exactly 16,000 samples one after
-another), ``recordings.pcm.labels`` (one byte a recording: the index of its word) and ``corpus.json`` (words,
-speakers, where the test set begins). The training set comes first, the test set after it; no speaker is in
-both. The index of a recording here is the number that SAMPLE carries on the wire.
+another), ``recordings.pcm.labels`` (one byte a recording: the index of its word) and ``corpus.json``
+(words, speakers, where the test set begins). The training set comes first, the test set after it; no
+speaker is in both. The index of a recording here is the number that SAMPLE carries on the wire.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import json
 import wave
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,7 @@ from cutlayer_kws.errors import DemoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -142,8 +142,8 @@ def import_speech_commands(
 ) -> Corpus:
     """Makes a corpus of a folder in Speech Commands' layout: ``WORD/SPEAKER_nohash_N.wav``.
 
-    A recording is for testing when ``testing_list.txt`` names it; without that file, by a hash of its speaker
-    (20 %). A speaker of a test recording is kept out of the training set. The corpus is made once under `cache`.
+    A recording is for testing when ``testing_list.txt`` names it or another of its speaker; without that
+    file, by a hash of its speaker (20 %). The corpus is made once under `cache`.
     Raises DemoError for a missing word, or a WAV file that is not 16 kHz mono s16.
     """
     files = {word: sorted((source / word).glob("*.wav"))[:limit_per_word] for word in words}

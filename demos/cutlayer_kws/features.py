@@ -2,15 +2,17 @@
 
 The rule, to the bit:
 
-1. TensorFlow's microfrontend with the settings of the package pymicro-features (16 kHz, window 30 ms, stride 10 ms,
-   40 channels from 125 to 7,500 Hz, noise reduction, PCAN gain, log), its state fresh for every recording. The
-   16,000 samples go in as 100 chunks of 160; the first two give nothing, each of the others one frame:
-   98 frames of 40 unsigned integers of 16 bits (the package multiplies them by 10/256: `FRONTEND_SCALE`).
-2. Frames 2t and 2t+1 are joined: ``u = min(255, (3 * (frame[2t][c] + frame[2t+1][c])) >> 4)``, uint32 arithmetic.
-   That gives 49 x 40 values of 0 to 255 (the largest sums seen are about 1,330, so 255 is hardly ever reached).
-3. The head's input is ``q = u - 128``, int8, in the order [t][c], shape 49 x 40 x 1. Its scale is 1/128 and its zero
-   point -128, so that the real value is u / 128, 0 to 1.9921875. The head's converted input must have just this
-   scale and zero point (`INPUT_SCALE`, `INPUT_ZERO_POINT`); calibration data that reaches both ends makes it so.
+1. TensorFlow's microfrontend with the settings of the package pymicro-features (16 kHz, window 30 ms,
+   stride 10 ms, 40 channels from 125 to 7,500 Hz, noise reduction, PCAN gain, log), its state fresh for
+   every recording. The 16,000 samples go in as 100 chunks of 160; the first two give nothing, each of the
+   others one frame: 98 frames of 40 unsigned integers of 16 bits (the package multiplies them by
+   `FRONTEND_SCALE`).
+2. Frames 2t and 2t+1 are joined: ``u = min(255, (3 * (frame[2t][c] + frame[2t+1][c])) >> 4)``, in uint32.
+   That gives 49 x 40 values of 0 to 255 (the largest sums seen are about 1,330, so 255 is hardly ever
+   reached).
+3. The head's input is ``q = u - 128``, int8, in the order [t][c], shape 49 x 40 x 1. Its scale is 1/128
+   and its zero point -128, so that the real value is u / 128, 0 to 1.9921875. The head's converted input
+   must have just this scale and zero point; calibration data that reaches both ends makes it so.
 """
 
 from __future__ import annotations
@@ -63,8 +65,8 @@ def frontend_frames(samples: NDArray[np.int16]) -> NDArray[np.uint16]:
 def join_frames(frames: NDArray[np.uint16]) -> NDArray[np.int8]:
     """Steps 2 and 3: uint16 [98, 40] to int8 [49, 40, 1]."""
     wide = frames.astype(np.uint32)
-    joined = np.minimum(255, (3 * (wide[0::2] + wide[1::2])) >> 4)
-    return (joined.astype(np.int16) - 128).astype(np.int8).reshape(INPUT_SHAPE)
+    joined = np.minimum(255, (3 * (wide[0::2] + wide[1::2])) >> 4).astype(np.int16)
+    return np.asarray(joined - 128, dtype=np.int8).reshape(INPUT_SHAPE)
 
 
 def features(samples: NDArray[np.int16]) -> NDArray[np.int8]:
@@ -74,7 +76,7 @@ def features(samples: NDArray[np.int16]) -> NDArray[np.int8]:
 
 def real_input(quantized: NDArray[np.int8]) -> NDArray[np.float32]:
     """The float32 values that int8 input stands for: what the Keras model takes."""
-    return ((quantized.astype(np.float32) - INPUT_ZERO_POINT) * INPUT_SCALE).astype(np.float32)
+    return (quantized.astype(np.float32) - np.float32(INPUT_ZERO_POINT)) * np.float32(INPUT_SCALE)
 
 
 def corpus_features(corpus: Corpus) -> NDArray[np.int8]:
