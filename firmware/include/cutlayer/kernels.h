@@ -126,10 +126,10 @@ struct cl_softmax_params {
     const int32_t *exp_table;
 };
 
-// Scratch bytes are worked out by the converter (ops/*.py): cl_conv2d needs 4 an output channel and,
-// unless kernel and stride are 1 x 1, two windows: 2 * kernel_height * kernel_width * input channels.
-// The others need none.
-// Output may be the input for relu, requantize, softmax, and for add and mul (their first input).
+// Scratch bytes are worked out by the converter (ops/*.py): cl_conv2d needs 4 an output channel
+// and, unless kernel and stride are 1 x 1, two windows: 2 * kernel_height * kernel_width * input
+// channels. The others need none. Output may be the input for relu, requantize, softmax, and for
+// add and mul (their first input).
 void cl_conv2d(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
                int8_t *scratch);
 void cl_depthwise(const void *params, const int8_t *input, const int8_t *second, int8_t *output,

@@ -1,4 +1,5 @@
-// What cutlayer needs of a machine. A port fills one of these; zero means "not there" where said optional.
+// What cutlayer needs of a machine. A port fills one of these; zero means "not there" where said
+// optional.
 #ifndef CUTLAYER_PORT_H
 #define CUTLAYER_PORT_H
 
@@ -28,7 +29,8 @@ struct cl_port {
     // Optional: a line of text for a person, never on the link.
     void (*log)(void *context, const char *line);
 
-    // Bytes that may wait unread between two calls of `read` without loss: the size of the receive ring.
+    // Bytes that may wait unread between two calls of `read` without loss: the size of the receive
+    // ring.
     uint32_t receive_bytes;
 
     // Shown to the host in WELCOME; at most 16 characters.

@@ -1,5 +1,5 @@
-// Where a head's input comes from. Raw data stays behind this: only int8 model input comes out, and only
-// smashed data ever reaches the link.
+// Where a head's input comes from. Raw data stays behind this: only int8 model input comes out, and
+// only smashed data ever reaches the link.
 #ifndef CUTLAYER_SENSOR_H
 #define CUTLAYER_SENSOR_H
 
@@ -14,12 +14,13 @@
 struct cl_sensor {
     void *context;
 
-    // Starts capturing one sample of `recording` (CL_RECORDING_LIVE or an index). Returns 0 or negative.
+    // Starts capturing one sample of `recording` (CL_RECORDING_LIVE or an index). Returns 0 or
+    // negative.
     int32_t (*start)(void *context, uint32_t recording);
 
-    // Does a bounded piece of the work of capturing. Returns 0 for more to do, 1 when `input` (int8,
-    // `input_bytes`, quantized with the head's input scale and zero point) and `label` are filled,
-    // negative on failure.
+    // Does a bounded piece of the work of capturing. Returns 0 for more to do, 1 when `input`
+    // (int8, `input_bytes`, quantized with the head's input scale and zero point) and `label` are
+    // filled, negative on failure.
     int32_t (*step)(void *context, int8_t *input, uint32_t input_bytes, int32_t *label);
 
     // Stored recordings that the host may ask for by index; 0 for a live sensor only.
