@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import struct
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from train_layer import CoreTrain, random_input, random_layer, train_library
 from train_reference import Config, F, Reference, activation_range, quantize_multiplier, round_half_away
@@ -24,30 +25,82 @@ def layer_of(seed: int, kind: str = "conv2d", activation: str = "none", **change
     return layer
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.floats(min_value=0, max_value=2.0**31))
-def test_quantize_multiplier_is_tflites(real: float) -> None:
-    ffi, lib = train_library()
-    multiplier, shift = ffi.new("int32_t *"), ffi.new("int8_t *")
-    result = lib.cl_quantize_multiplier(real, multiplier, shift)
-    expected = quantize_multiplier(real)
-    assert (None if result < 0 else (multiplier[0], shift[0])) == expected
-
-
-@pytest.mark.parametrize(
-    "real",
-    [
-        *(0.0, 5e-324, 2.0**-33, 2.0**-32 - 2.0**-85, 2.0**-32, 0.5, 1 - 2.0**-53, 1.0),
-        *(2.0**30 - 1, 2.0**30 - 2.0**-23, 2.0**30, 1e308, math.inf, math.nan, -1.0, -0.5),
-    ],
-)
-def test_quantize_multiplier_at_the_edges(real: float) -> None:
+def multiplier_of(a: float, b: float, c: float) -> tuple[int, int] | None:
     ffi, lib = train_library()
     multiplier, shift = ffi.new("int32_t *", 77), ffi.new("int8_t *", 77)
-    result = lib.cl_quantize_multiplier(real, multiplier, shift)
-    expected = quantize_multiplier(real)
-    assert (None if result < 0 else (multiplier[0], shift[0])) == expected
+    result = lib.cl_quantize_multiplier(a, b, c, multiplier, shift)
     assert result in (0, CL_ERROR_VALUE)
+    if result < 0:
+        assert (multiplier[0], shift[0]) == (77, 77)
+        return None
+    return multiplier[0], shift[0]
+
+
+scales = st.floats(min_value=0, width=32, allow_nan=False, allow_infinity=False)
+typical = st.floats(min_value=2**-20, max_value=2**10, width=32)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.one_of(scales, typical), st.one_of(scales, typical), st.one_of(scales, typical))
+@example(0.0, 1.0, 1.0)
+@example(2.0**-126, 2.0**-126, 2.0**-149)
+@example(2.0**-100, 2.0**-49, 2.0**-117)  # 2^-32
+@example(1.0, 1.0, 2.0**33)  # below it
+@example(1 - 2.0**-24, 2.0**-31, 1.0)  # rounds up to 2^-32 and stays: frexp's exponent is -31
+@example(2.0**30, 1 - 2.0**-24, 1.0)
+@example(2.0**30, 1.0, 1.0)
+@example(1.0, 1 + 2.0**-23, 1 - 2.0**-24)
+def test_quantize_multiplier_is_tflites_of_doubles(a: float, b: float, c: float) -> None:
+    expected = quantize_multiplier(a * b / c) if c > 0 else None
+    assert multiplier_of(a, b, c) == expected
+
+
+def test_quantize_multiplier_where_a_double_rounds_to_a_half() -> None:
+    """Quotients a hair below halfway between two multipliers: TFLite rounds twice, so up; and so do we."""
+    rng = np.random.default_rng(5)
+    tried = 0
+    for first, divisor in rng.integers(2**23, 2**24, (400, 2)).tolist():
+        if math.gcd(divisor, 2 * first) != 1:
+            continue
+        # first * second / divisor = (odd - 1 / divisor) / 2^8, and odd / 2 is halfway.
+        odd = pow(divisor, -1, first << 8)
+        second = (odd * divisor - 1) // (first << 8)
+        if odd < 2**31 or second < 2**23:
+            continue
+        tried += 1
+        multiplier, shift = quantize_multiplier(float(first) * float(second) / float(divisor))
+        assert multiplier == (odd + 1) // 2 > Fraction(first * second * 2**7, divisor) + Fraction(1, 2)
+        for scale in (1.0, 2.0**-40, 2.0**4):
+            found = multiplier_of(float(first), second * scale, float(divisor))
+            assert found == (multiplier, shift + int(math.log2(scale)))
+    assert tried > 10
+
+
+@pytest.mark.parametrize("wrong", [-1.0, -0.5, math.inf, math.nan])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_quantize_multiplier_refuses_what_is_no_scale(wrong: float, place: int) -> None:
+    values = [1.0, 0.5, 2.0]
+    values[place] = wrong
+    assert multiplier_of(*values) is None
+    assert multiplier_of(1.0, 0.5, 0.0) is None
+
+
+@settings(max_examples=2000, deadline=None)
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False), floats.filter(bool))
+@example(2.0**-126, 1 + 2.0**-23)
+@example(-(2.0**-126), 2.0**24)
+@example(2.0**-149, 2.0)
+@example(2.0**-149, -2.0 + 2.0**-23)
+@example(3 * 2.0**-149, 2.0)
+def test_quotients_below_the_normal_ones_are_ieee_754s(x: float, y: float) -> None:
+    """AVR's own division truncates those; the integers that stand in for it are tested here."""
+    _, lib = train_library()
+    small = x * 2.0**-140 if abs(x) > 2.0**-100 and abs(y) < 2.0**60 else x
+    small = float(F(small))
+    expected = np.divide(F(small), F(y))
+    assume(abs(expected) < 2.0**-126)
+    found = F(lib.cl_divide_to_subnormal(small, y))
+    assert found.tobytes() == expected.tobytes()
 
 
 @settings(max_examples=300, deadline=None)

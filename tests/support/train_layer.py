@@ -14,11 +14,13 @@ OPTIMIZERS = ("sgd", "adam")
 ACTIVATIONS = ("none", "relu", "relu6")
 SOURCES = (
     *sorted(SOURCE.glob("train*.c")),
+    SOURCE / "float_bits.c",
     SOURCE / "head.c",
     *(SOURCE / "kernels" / f"{kind}.c" for kind in KINDS),
 )
 INTERNAL = """
-int32_t cl_quantize_multiplier(double real, int32_t *multiplier, int8_t *shift);
+int32_t cl_quantize_multiplier(float a, float b, float c, int32_t *multiplier, int8_t *shift);
+float cl_divide_to_subnormal(float x, float y);
 int32_t cl_quantize(float x, float scale);
 """
 

@@ -17,9 +17,9 @@
 //             the bias in int32, the third gives a channel of zeros a scale;
 //             w_q = w / scale, b_q = b / (input_scale * scale), rounded half away from zero;
 //             multiplier, shift as TFLM works them out for input_scale * scale / output_scale.
-// No operation depends on the compiler or the machine: float32 and float64 add, multiply, divide
-// and square root in a fixed order, -ffp-contract=off, no libm beyond sqrtf. x86, Cortex-M and
-// NumPy agree bit for bit.
+// No operation depends on the compiler or the machine: float32 add, multiply, divide and square
+// root in a fixed order, -ffp-contract=off, no libm beyond sqrtf; what TFLM does in float64 is done
+// in integers. x86, Cortex-M, AVR and NumPy agree bit for bit.
 #ifndef CUTLAYER_TRAIN_H
 #define CUTLAYER_TRAIN_H
 

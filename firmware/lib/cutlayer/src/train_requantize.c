@@ -1,37 +1,11 @@
 // Requantization of the trainable layer: scales, int8 weights, int32 bias and multipliers, per
 // channel.
-#include "requantize.h"
+#include "float_bits.h"
 #include "train_state.h"
 
 #define WEIGHT_MAX 127.0f
 #define BIAS_MAX 1073741824.0f           // 2^30
 #define SCALE_MIN 9.094947017729282e-13f // 2^-40
-
-int32_t cl_quantize_multiplier(double real, int32_t *multiplier, int8_t *shift)
-{
-    uint64_t bits;
-    memcpy(&bits, &real, sizeof bits);
-    if ((bits >> 63) != 0) {
-        return CL_ERROR_VALUE;
-    }
-    // frexp's exponent: real = q * 2^exponent, 1/2 <= q < 1 (subnormals end up below -31 all the
-    // same)
-    int32_t exponent = (int32_t)(bits >> 52) - 1022;
-    // q * 2^31, rounded half up: 53 bits of mantissa to 31
-    const uint64_t mantissa = (bits & (((uint64_t)1 << 52) - 1u)) | ((uint64_t)1 << 52);
-    uint32_t fixed = (uint32_t)((mantissa + ((uint64_t)1 << 21)) >> 22);
-    if (fixed == (uint32_t)1 << 31) {
-        fixed >>= 1;
-        exponent++;
-    }
-    if (exponent > 30) {
-        return CL_ERROR_VALUE;
-    }
-    const bool vanishes = exponent < -31;
-    *multiplier = vanishes ? 0 : (int32_t)fixed;
-    *shift = vanishes ? 0 : (int8_t)exponent;
-    return CL_OK;
-}
 
 int32_t cl_quantize(float x, float scale)
 {
@@ -46,12 +20,14 @@ int32_t cl_channel_multiplier(const struct cl_train *train, float output_scale,
                               struct cl_channel *channel)
 {
     const struct cl_trainable *layer = train->layer;
-    double product = (double)layer->input_scale * (double)channel->weight_scale;
+    float first = layer->input_scale;
+    float second = channel->weight_scale;
     if (layer->kind == CL_LAYER_DENSE && layer->channel_count == 1) {
         // One scale is per-tensor to TFLM, and its fully connected layer then multiplies in float.
-        product = (double)(layer->input_scale * channel->weight_scale);
+        first *= second;
+        second = 1.0f;
     }
-    return cl_quantize_multiplier(product / (double)output_scale, &channel->multiplier,
+    return cl_quantize_multiplier(first, second, output_scale, &channel->multiplier,
                                   &channel->shift);
 }
 

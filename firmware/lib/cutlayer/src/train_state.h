@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cutlayer/train.h"
+#include "float_bits.h"
 
 // The int8 image of one output channel.
 struct cl_channel {
@@ -28,10 +29,6 @@ int32_t cl_channel_multiplier(const struct cl_train *train, float output_scale,
 // x / scale, rounded half away from zero. |x / scale| < 2^31.
 int32_t cl_quantize(float x, float scale);
 
-// TFLM's QuantizeMultiplier: real = multiplier * 2^(shift - 31). Below 2^-32 both are 0. Returns
-// CL_ERROR_VALUE when `real` is not finite, negative, or 2^30 and more.
-int32_t cl_quantize_multiplier(double real, int32_t *multiplier, int8_t *shift) CL_CHECK_RESULT;
-
 // The clamped ends of the output, and whether an output there is saturated: clamped by the int8
 // range's end and not by a ReLU.
 struct cl_range {
@@ -43,14 +40,6 @@ struct cl_range {
 
 struct cl_range cl_activation_range(enum cl_activation activation, float output_scale,
                                     int8_t output_zero_point);
-
-// By the bits, so that no compiler flag changes it.
-static inline bool cl_is_finite(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (bits & 0x7F800000u) != 0x7F800000u;
-}
 
 // Where channel o's weights lie: weights[first + k * stride], k < count.
 struct cl_channel_span {

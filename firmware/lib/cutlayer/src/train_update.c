@@ -47,8 +47,8 @@ static struct parameter adam(const struct cl_train *train, uint32_t p, float gra
     struct parameter next;
     next.moment1 = beta1 * train->moment1[p] + (1.0f - beta1) * gradient;
     next.moment2 = beta2 * train->moment2[p] + (1.0f - beta2) * (gradient * gradient);
-    next.value = train->master[p] -
-                 (rate * next.moment1) / (square_root(next.moment2) + train->config.epsilon);
+    const float divisor = square_root(next.moment2) + train->config.epsilon;
+    next.value = train->master[p] - cl_divide(rate * next.moment1, divisor);
     return next;
 }
 
@@ -119,7 +119,7 @@ int32_t cl_train_apply(struct cl_train *train, float gradient_scale, float learn
     const float beta2_power = train->beta2_power * train->config.beta2;
     struct step step = {gradient_scale * train->layer->input_scale, gradient_scale, learning_rate};
     if (train->config.optimizer == CL_OPTIMIZER_ADAM) {
-        step.rate = (learning_rate * square_root(1.0f - beta2_power)) / (1.0f - beta1_power);
+        step.rate = cl_divide(learning_rate * square_root(1.0f - beta2_power), 1.0f - beta1_power);
     }
 
     // Once to see that every weight stays finite, once to keep them: there is no room for a second

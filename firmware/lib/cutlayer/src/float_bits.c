@@ -1,0 +1,106 @@
+#include "float_bits.h"
+
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+
+// mantissa * 2^exponent; 2^23 <= mantissa < 2^24, or 0.
+struct parts {
+    uint32_t mantissa;
+    int32_t exponent;
+};
+
+// Of |x|, which is finite.
+static struct parts split(float x)
+{
+    const uint32_t bits = cl_float_bits(x);
+    const uint32_t one = (uint32_t)1 << MANTISSA_BITS;
+    struct parts parts = {bits & (one - 1u), (int32_t)(bits >> MANTISSA_BITS & 0xFFu)};
+    if (parts.exponent > 0) {
+        parts.mantissa |= one;
+    } else {
+        parts.exponent = 1;
+        while (parts.mantissa != 0 && parts.mantissa < one) {
+            parts.mantissa <<= 1;
+            parts.exponent--;
+        }
+    }
+    parts.exponent -= EXPONENT_BIAS + MANTISSA_BITS;
+    return parts;
+}
+
+static int is_positive(float x)
+{
+    return cl_float_bits(x) >> 31 == 0 && cl_is_finite(x);
+}
+
+// The quotient as a double would have it (the product of two float32 is exact in one), at the end
+// with 53 bits; then rounded again to 31. Both roundings matter: a quotient just below a half of
+// the second one can become it by the first.
+int32_t cl_quantize_multiplier(float a, float b, float c, int32_t *multiplier, int8_t *shift)
+{
+    const struct parts pa = split(a), pb = split(b), pc = split(c);
+    if (!is_positive(a) || !is_positive(b) || !is_positive(c) || pc.mantissa == 0) {
+        return CL_ERROR_VALUE;
+    }
+    const uint64_t product = (uint64_t)pa.mantissa * pb.mantissa;
+    if (product == 0) {
+        *multiplier = 0;
+        *shift = 0;
+        return CL_OK;
+    }
+    // Long division to 54 bits: one more than a double has.
+    uint64_t quotient = product / pc.mantissa;
+    uint32_t rest = (uint32_t)(product % pc.mantissa);
+    int32_t exponent = pa.exponent + pb.exponent - pc.exponent;
+    while (quotient >> 53 == 0) {
+        rest <<= 1;
+        quotient <<= 1;
+        exponent--;
+        if (rest >= pc.mantissa) {
+            rest -= pc.mantissa;
+            quotient |= 1u;
+        }
+    }
+    const uint32_t is_half_or_more = (uint32_t)quotient & 1u;
+    quotient >>= 1;
+    quotient += is_half_or_more & (rest != 0 ? 1u : (uint32_t)quotient); // halves to even
+    exponent += 54;                                                      // as frexp has it
+    uint32_t fixed = (uint32_t)((quotient + ((uint64_t)1 << 21)) >> 22);
+    if (fixed == (uint32_t)1 << 31) {
+        fixed >>= 1;
+        exponent++;
+    }
+    if (exponent > 30) {
+        return CL_ERROR_VALUE;
+    }
+    const int vanishes = exponent < -31;
+    *multiplier = vanishes ? 0 : (int32_t)fixed;
+    *shift = vanishes ? 0 : (int8_t)exponent;
+    return CL_OK;
+}
+
+// In units of 2^-149, the smallest float.
+float cl_divide_to_subnormal(float x, float y)
+{
+    const struct parts px = split(x), py = split(y);
+    uint32_t bits = (cl_float_bits(x) ^ cl_float_bits(y)) & (uint32_t)1 << 31;
+    const int32_t scale = px.exponent - py.exponent + EXPONENT_BIAS + MANTISSA_BITS - 1;
+    if (px.mantissa != 0 && scale >= -1) { // else it is below half a unit
+        uint32_t quotient = px.mantissa / py.mantissa;
+        uint32_t rest = px.mantissa % py.mantissa;
+        for (int32_t i = -1; i < scale; i++) { // one bit more than the result has
+            rest <<= 1;
+            quotient <<= 1;
+            if (rest >= py.mantissa) {
+                rest -= py.mantissa;
+                quotient |= 1u;
+            }
+        }
+        const uint32_t is_half_or_more = quotient & 1u;
+        quotient >>= 1;
+        bits |= quotient + (is_half_or_more & (rest != 0 ? 1u : quotient));
+    }
+    float result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
+}
