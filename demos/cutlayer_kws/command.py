@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+
 
 @click.group()
 def demo() -> None:
@@ -38,7 +40,7 @@ def demo() -> None:
     help="The report goes to OUT/demo.",
 )
 @click.option("--plot/--no-plot", default=True, show_default=True, help="Draw OUT/demo/report.png.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@json_option
 def kws(
     seeds: int,
     samples: int | None,
@@ -53,7 +55,7 @@ def kws(
 
     from cutlayer_boards.console import console, print_json, progress
     from cutlayer_kws.demo import DemoSettings, run_demo
-    from cutlayer_kws.plot import draw
+    from cutlayer_kws.plot import draw, require_matplotlib
     from cutlayer_kws.report import make_report, make_table, write_report
 
     settings = DemoSettings(build=out, seeds=seeds, speech_commands=speech_commands)
@@ -61,6 +63,8 @@ def kws(
         settings = replace(settings, budget=replace(settings.budget, visits=samples))
     if emulated_samples is not None:
         settings = replace(settings, emulated_visits=emulated_samples)
+    if plot:
+        require_matplotlib()
     with progress() as bars:
         result = run_demo(settings, bars)
     report = make_report(result)
@@ -75,3 +79,23 @@ def kws(
         return
     console().print(make_table(report))
     console().print("\n".join(str(file) for file in files), highlight=False)
+
+
+@click.command(name="kws")
+@click.option(
+    "--seeds", default=3, show_default=True, type=click.IntRange(1, 20), help="Runs to take the mean of."
+)
+@json_option
+def bench_kws(seeds: int, as_json: bool) -> None:
+    """The keyword-spotting demo's figures, mean of several seeds."""
+    from rich.progress import Progress
+
+    from cutlayer_boards.console import console, print_json
+    from cutlayer_kws.demo import DemoSettings, run_demo
+    from cutlayer_kws.report import make_report, make_table
+
+    report = make_report(run_demo(DemoSettings(seeds=seeds), Progress(disable=True)))
+    if as_json:
+        print_json(report)
+    else:
+        console().print(make_table(report))

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import wave
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +22,6 @@ from cutlayer_kws.errors import DemoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -86,11 +87,22 @@ def write_corpus(
 
     Raises DemoError when a set is empty or a speaker is in both.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+        partial = Path(name) / "corpus"
+        partial.mkdir()
+        _write(partial, words, train, test)
+        if not folder.exists():  # else another process was faster
+            partial.rename(folder)
+    return load_corpus(folder)
+
+
+def _write(
+    folder: Path, words: tuple[str, ...], train: Iterable[Recording], test: Iterable[Recording]
+) -> None:
     labels: list[int] = []
     speakers: list[str] = []
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    unfinished.mkdir(parents=True, exist_ok=True)
-    with (unfinished / RECORDINGS_FILE).open("wb") as pcm:
+    with (folder / RECORDINGS_FILE).open("wb") as pcm:
 
         def write(recordings: Iterable[Recording]) -> int:
             for recording in recordings:
@@ -116,11 +128,9 @@ def write_corpus(
         raise DemoError(
             f"speaker {min(both)!r} is in the training and in the test set", "give each speaker to one set"
         )
-    (unfinished / LABELS_FILE).write_bytes(bytes(labels))
+    (folder / LABELS_FILE).write_bytes(bytes(labels))
     about = {"words": words, "train_count": train_count, "speakers": speakers}
-    (unfinished / CORPUS_FILE).write_text(json.dumps(about), encoding="utf-8")
-    unfinished.rename(folder)
-    return load_corpus(folder)
+    (folder / CORPUS_FILE).write_text(json.dumps(about), encoding="utf-8")
 
 
 def load_corpus(folder: Path) -> Corpus:
@@ -137,16 +147,14 @@ def load_corpus(folder: Path) -> Corpus:
     return corpus
 
 
-def import_speech_commands(
-    source: Path, cache: Path, *, words: tuple[str, ...] = WORDS, limit_per_word: int | None = None
-) -> Corpus:
+def import_speech_commands(source: Path, cache: Path, *, words: tuple[str, ...] = WORDS) -> Corpus:
     """Makes a corpus of a folder in Speech Commands' layout: ``WORD/SPEAKER_nohash_N.wav``.
 
     A recording is for testing when ``testing_list.txt`` names it or another of its speaker; without that
     file, by a hash of its speaker (20 %). The corpus is made once under `cache`.
     Raises DemoError for a missing word, or a WAV file that is not 16 kHz mono s16.
     """
-    files = {word: sorted((source / word).glob("*.wav"))[:limit_per_word] for word in words}
+    files = {word: sorted((source / word).glob("*.wav")) for word in words}
     missing = [word for word, found in files.items() if not found]
     if missing:
         raise DemoError(

@@ -52,6 +52,7 @@ class Crew:
         self._queue: multiprocessing.Queue[tuple[str, int, int]] = context.Queue()
         self._bars = bars
         self._tasks: dict[str, Any] = {}
+        others = set(multiprocessing.active_children())
         before = {name: os.environ.get(name) for name in _ENVIRONMENT}
         os.environ.update(_ENVIRONMENT)
         try:
@@ -66,12 +67,17 @@ class Crew:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+        self._workers = set(multiprocessing.active_children()) - others
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        if kind is not None:
+            # A lesson may have minutes to go. Its board ends with its worker.
+            for worker in self._workers:
+                worker.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
         self._queue.close()
 
     def start(self, job: str, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -110,3 +116,4 @@ def _import_tensorflow() -> None:
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
+    tf.get_logger().setLevel("ERROR")

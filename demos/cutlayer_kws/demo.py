@@ -8,11 +8,13 @@ the counts of instructions.
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cutlayer_boards.spec import board
 from cutlayer_kws.budget import Budget
 from cutlayer_kws.corpus import import_speech_commands
 from cutlayer_kws.errors import DemoError
@@ -108,6 +110,12 @@ def run_demo(settings: DemoSettings, bars: Progress) -> DemoResult:
     from cutlayer_kws.crew import Crew
 
     began = time.monotonic()
+    if settings.emulated_visits and shutil.which("qemu-system-arm") is None:
+        packages = board(EMULATED).apt_packages
+        raise DemoError(
+            "qemu-system-arm is not installed",
+            f"sudo apt-get install {packages}, or use --emulated-samples 0",
+        )
     corpus = make_corpus(settings, bars)
     with Crew(bars) as crew:
         seeds = tuple(_run_seed(crew, settings, corpus, seed) for seed in range(settings.seeds))
@@ -135,7 +143,6 @@ def make_corpus(settings: DemoSettings, bars: Progress) -> Corpus:
 
 def _run_seed(crew: Crew, settings: DemoSettings, corpus: Corpus, seed: int) -> SeedResult:
     from cutlayer_boards.build import build_firmware
-    from cutlayer_boards.spec import board
     from cutlayer_kws import jobs
 
     folder = settings.build.absolute() / "demo" / f"seed{seed}"
@@ -200,7 +207,6 @@ def _start_emulated(
 ) -> tuple[Firmware, list[Future[LessonResult]]]:
     """The first visits of the split run once more: on the Cortex-M4F, on the native board, and counted."""
     from cutlayer_boards.build import build_firmware
-    from cutlayer_boards.spec import board
 
     firmware = build_firmware(board(EMULATED), plan.bundle, settings.build)
     same = replace(plan, visits=plan.visits[: settings.emulated_visits], test=())
@@ -216,7 +222,6 @@ def _start_emulated(
 def _measuring(plan: LessonPlan, central: CentralResult, build: Path) -> LessonPlan:
     """A board with the centrally trained network, which only names the test recordings."""
     from cutlayer_boards.build import build_firmware
-    from cutlayer_boards.spec import board
 
     firmware = build_firmware(board(NATIVE), central.bundle, build)
     return replace(plan, bundle=central.bundle, firmware=firmware, visits=(), update_head=False)

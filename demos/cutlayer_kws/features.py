@@ -17,7 +17,10 @@ The rule, to the bit:
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +30,6 @@ from cutlayer_kws.corpus import RECORDING_SAMPLES
 from cutlayer_kws.errors import DemoError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from cutlayer_kws.corpus import Corpus
@@ -95,4 +96,5 @@ def corpus_features(corpus: Corpus) -> NDArray[np.int8]:
 
 
 def _kept_file(corpus: Corpus) -> Path:
-    return corpus.folder / "features_49x40.npy"
+    key = hashlib.sha256(Path(__file__).read_bytes() + version("pymicro-features").encode())
+    return corpus.folder / f"features-{key.hexdigest()[:16]}.npy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,16 +24,15 @@ GREY = "#555555"
 SMOOTHED_STEPS = 100
 
 
-def draw(result: DemoResult, report: dict[str, Any], path: Path) -> None:
-    """Writes a PNG of three panels: accuracy of the three runs, learning, and bytes on the wire.
+def require_matplotlib() -> None:
+    """Raises DemoError where matplotlib is not installed: best asked before the work than after it."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise DemoError("matplotlib is not installed", "pip install matplotlib, or use --no-plot")
 
-    Raises:
-        DemoError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise DemoError("matplotlib is not installed", "pip install matplotlib, or use --no-plot") from error
+
+def draw(result: DemoResult, report: dict[str, Any], path: Path) -> None:
+    """Writes a PNG of three panels: accuracy of the three runs, learning, and bytes on the wire."""
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     style = {
@@ -66,7 +66,7 @@ def _draw_accuracy(axes: Any, report: dict[str, Any]) -> None:
         axes.text(place, max([mean, *seeds]) + 1, f"{mean:.1f}", ha="center", va="bottom", weight="bold")
     axes.set_xticks(range(len(RUNS)), [LABELS[run] for run in RUNS])
     axes.set_ylim(0, 100)
-    axes.set_ylabel("%")
+    axes.set_ylabel("accuracy, %")
     axes.set_title("Accuracy on unseen voices")
 
 
@@ -78,11 +78,12 @@ def _draw_learning(axes: Any, result: DemoResult) -> None:
         visits = (np.arange(len(smooth)) + len(correct) - len(smooth) + 1) * batch_size
         axes.plot(visits, smooth, color=COLOURS[run], linewidth=1.8, label=LABELS[run])
     axes.set_xlabel("sample visits")
-    axes.set_ylabel("%")
+    axes.set_ylabel("named rightly, %")
     axes.set_ylim(0, 100)
     axes.grid(axis="y", color="#dddddd", linewidth=0.7)
     axes.legend(frameon=False, loc="lower right")
-    axes.set_title("Named rightly while learning")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_title(f"While learning (mean of {SMOOTHED_STEPS} steps)")
 
 
 def _draw_wire(axes: Any, report: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ class Utterance:
 class SpeechPlan:
     """How many utterances to make; words and voices take turns."""
 
-    train_count: int = 6000
+    train_count: int = 8000
     test_count: int = 1500
     seed: int = 1
 
