@@ -101,7 +101,7 @@ int32_t cl_codec_encode(uint8_t codec, int8_t zero_point, const int8_t *y, uint3
     uint32_t first = bitmap_bytes(count);
     uint8_t zero = cl_codec_code(codec, zero_point);
     uint32_t codes = 0;
-    memset(data, 0, first);
+    memset(data, 0, (size_t)first);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t code = cl_codec_code(codec, y[i]);
         if (code != zero) {
@@ -122,7 +122,7 @@ int32_t cl_codec_decode(uint8_t codec, int8_t zero_point, const uint8_t *data, u
         return CL_ERROR_LENGTH;
     }
     for (uint32_t i = 0; first > 0 && i < count; i++) {
-        codes += data[i >> 3] >> (i & 7u) & 1u;
+        codes += (uint32_t)data[i >> 3] >> (i & 7u) & 1u;
     }
     if (bytes != first + packed_bytes(width, codes)) {
         return CL_ERROR_LENGTH;
@@ -130,7 +130,7 @@ int32_t cl_codec_decode(uint8_t codec, int8_t zero_point, const uint8_t *data, u
     uint8_t zero = cl_codec_code(codec, zero_point);
     codes = 0;
     for (uint32_t i = 0; i < count; i++) {
-        int is_sent = first == 0 || (data[i >> 3] >> (i & 7u) & 1u);
+        int is_sent = first == 0 || ((uint32_t)data[i >> 3] >> (i & 7u) & 1u);
         uint8_t code = is_sent ? unpack(width, data + first, codes++) : zero;
         y[i] = cl_codec_value(codec, code);
     }

@@ -143,7 +143,7 @@ int32_t cl_message_decode(struct cl_message *message, const uint8_t *payload, ui
 
 static void begin(uint8_t *payload, uint8_t kind, uint32_t bytes)
 {
-    memset(payload, 0, bytes);
+    memset(payload, 0, (size_t)bytes);
     payload[0] = kind;
 }
 

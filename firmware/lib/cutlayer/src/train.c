@@ -70,13 +70,13 @@ int32_t cl_train_init(struct cl_train *train, const struct cl_trainable *layer,
         return CL_ERROR_MEMORY;
     }
     memset(train, 0, sizeof *train);
-    memset(memory, 0, bytes);
+    memset(memory, 0, (size_t)bytes);
     train->layer = layer;
     train->config = *config;
     lay_out(train, memory);
 
     const struct cl_conv_params *converted = layer->params;
-    memcpy(train->weights, converted->weights, layer->weight_count);
+    memcpy(train->weights, converted->weights, (size_t)layer->weight_count);
     memcpy(train->bias, converted->bias, layer->channel_count * sizeof *train->bias);
     memcpy(train->multiplier, converted->multiplier,
            layer->channel_count * sizeof *train->multiplier);
@@ -290,7 +290,8 @@ int32_t cl_train_end_sample(struct cl_train *train)
 
 void cl_train_clear(struct cl_train *train)
 {
-    memset(train->accumulator, 0, parameter_count(train->layer) * sizeof *train->accumulator);
+    memset(train->accumulator, 0,
+           (size_t)parameter_count(train->layer) * sizeof *train->accumulator);
     train->rows_in_step = 0;
     train->samples_in_step = 0;
     train->saturated_in_sample = 0;

@@ -132,7 +132,7 @@ int32_t cl_send_window_due(const struct cl_send_window *window)
     int may_send = window->next != window->end &&
                    distance(window->base, window->next) < window->peer_frames &&
                    on_the_way(window, &oldest) + new->frame_bytes <= window->peer_credit;
-    return may_send ? window->next : -1;
+    return may_send ? (int32_t)window->next : -1;
 }
 
 const struct cl_link_token *cl_send_window_token(const struct cl_send_window *window, uint16_t seq)

@@ -22,13 +22,13 @@ static void gather(const struct cl_conv_params *p, const int8_t *input, uint32_t
     for (uint32_t ky = 0; ky < p->kernel_height; ky++, row += line_bytes) {
         const int32_t line = (int32_t)(y * p->stride_height + ky) - p->pad_top;
         if (line < 0 || line >= (int32_t)p->input.height) {
-            memset(row, p->input_zero_point, line_bytes);
+            memset(row, p->input_zero_point, (size_t)line_bytes);
             continue;
         }
         const int8_t *from = input + (uint32_t)line * p->input.width * channels + start;
-        memset(row, p->input_zero_point, before);
-        memcpy(row + before, from, line_bytes - before - after);
-        memset(row + line_bytes - after, p->input_zero_point, after);
+        memset(row, p->input_zero_point, (size_t)before);
+        memcpy(row + before, from, (size_t)(line_bytes - before - after));
+        memset(row + line_bytes - after, p->input_zero_point, (size_t)after);
     }
 }
 

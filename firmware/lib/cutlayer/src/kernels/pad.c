@@ -12,9 +12,9 @@ void cl_pad(const void *params, const int8_t *input, const int8_t *second, int8_
     const uint32_t output_row = p->output.width * channels;
     (void)second;
     (void)scratch;
-    memset(output, p->value, output_row * p->output.height);
+    memset(output, p->value, (size_t)(output_row * p->output.height));
     output += p->pad_top * output_row + p->pad_left * channels;
     for (uint32_t row = 0; row < p->input.height; row++) {
-        memcpy(output + row * output_row, input + row * input_row, input_row);
+        memcpy(output + row * output_row, input + row * input_row, (size_t)input_row);
     }
 }
