@@ -1,4 +1,4 @@
-"""Byte pipes to boards: serial ports, sockets, and a pair in memory."""
+"""Byte pipes to boards: serial ports, Bluetooth, sockets, and a pair in memory."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ from urllib.parse import urlsplit
 
 from cutlayer_host.errors import TransportError
 from cutlayer_host.transports.base import Transport
+from cutlayer_host.transports.ble import open_ble, scan_ble
 from cutlayer_host.transports.memory import MemoryTransport, memory_pair
+from cutlayer_host.transports.nordic_uart import BlePeripheral
 from cutlayer_host.transports.serial import SerialPort, open_serial, serial_ports
 from cutlayer_host.transports.socket import listen_tcp, open_tcp, open_unix
 
 __all__ = [
+    "BlePeripheral",
     "MemoryTransport",
     "SerialPort",
     "Transport",
     "listen_tcp",
     "memory_pair",
     "open_transport",
+    "scan_ble",
     "serial_ports",
 ]
 
-_OPENERS = {"serial": open_serial, "tcp": open_tcp, "unix": open_unix}
+_OPENERS = {"ble": open_ble, "serial": open_serial, "tcp": open_tcp, "unix": open_unix}
 
 
 async def open_transport(url: str) -> Transport:
-    """Opens serial:///dev/ttyACM0?baud=921600, tcp://HOST:PORT or unix:///PATH; /dev/NAME is a serial port.
+    """Opens serial:///dev/ttyACM0?baud=921600, ble://ADDRESS or ble://NAME, tcp://HOST:PORT or unix:///PATH.
+
+    /dev/NAME is a serial port, too.
 
     Raises:
         TransportError: the URL is none of these, or what it names cannot be opened.
@@ -35,6 +41,6 @@ async def open_transport(url: str) -> Transport:
     if opener is None:
         raise TransportError(
             f"{url}: no such kind of transport",
-            "write serial:///dev/ttyACM0?baud=921600, tcp://HOST:PORT or unix:///PATH",
+            "write serial:///dev/ttyACM0?baud=921600, ble://NAME, tcp://HOST:PORT or unix:///PATH",
         )
     return await opener(url)
