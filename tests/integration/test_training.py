@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from lossy import CutTransport, LossyTransport
 from tiny_board import RECORDINGS, TinyBoard
 
 from cutlayer_boards.emulator import emulate
@@ -25,6 +24,7 @@ from cutlayer_host.store import Run
 from cutlayer_host.tail import Tail, TailSettings
 from cutlayer_host.trainer import Trainer, TrainSettings, Visit
 from cutlayer_host.transports import open_transport
+from cutlayer_host.transports.faulty import CutTransport, FaultRates, FaultyTransport
 from cutlayer_host.worker import TailWorker
 
 if TYPE_CHECKING:
@@ -89,13 +89,14 @@ async def test_a_bad_link_changes_nothing(
     tiny: TinyBoard, clean: tuple[Evaluation, TrainReport, Evaluation], seed: int
 ) -> None:
     async with emulate(NATIVE, tiny.firmware, tiny.microphone) as node:
-        transport = LossyTransport(await open_transport(node.url), 0.01, seed)
+        transport = FaultyTransport(await open_transport(node.url), FaultRates(0.005, 0.005, seed))
         device = await Device.open(transport)
         try:
             _, report, _ = await train_and_measure(device, tiny, SETTINGS)
         finally:
             await device.close()
-    assert transport.faults > 5
+    assert transport.counts.lost > 2
+    assert transport.counts.corrupted > 2
     assert (report.weights_crc, report.tail_crc) == (clean[1].weights_crc, clean[1].tail_crc)
 
 

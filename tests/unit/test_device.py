@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from double_board import RECORDINGS, double_board, reached
-from lossy import LossyTransport, MuteTransport
 
 from cutlayer_host.device import Device, connect
 from cutlayer_host.errors import (
@@ -26,6 +25,7 @@ from cutlayer_host.link import Parameters
 from cutlayer_host.messages import Configure, Section
 from cutlayer_host.session import HostSession, SmashedData
 from cutlayer_host.transports import memory_pair
+from cutlayer_host.transports.faulty import FaultRates, FaultyTransport, MuteTransport
 from cutlayer_host.wire import FrameDecoder, encode_frame
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ async def test_a_narrow_window_and_a_bad_line() -> None:
     """Small payloads and a small window, and one frame in ten lost or mangled: every byte arrives."""
     parameters = Parameters(max_payload=128, window_bytes=320, window_frames=3)
     board = double_board(count=2000, parameters=parameters)
-    async with reached(board, wrap=lambda inner: LossyTransport(inner, 0.1, 3)) as device:
+    async with reached(board, wrap=lambda inner: FaultyTransport(inner, FaultRates(0.05, 0.05, 3))) as device:
         await device.configure(Configure(restart=True))
         smashed = await sample(device)
         expected = np.clip(np.rint(board.recordings[0] / np.float32(0.05)) - 128, -128, 127)

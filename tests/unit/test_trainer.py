@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from double_board import CLASSES, RECORDINGS, Reach, double_board
-from lossy import CutTransport
 from plain_tail import PlainTail
 
 from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, LinkLost, NumberError, TailError
@@ -16,6 +15,7 @@ from cutlayer_host.lesson import Curriculum
 from cutlayer_host.messages import LIVE_RECORDING, Kind
 from cutlayer_host.optimizer import OptimizerSettings
 from cutlayer_host.trainer import Trainer, TrainSettings, Visit
+from cutlayer_host.transports.faulty import CutTransport
 from cutlayer_host.worker import TailWorker
 
 if TYPE_CHECKING:

@@ -55,6 +55,7 @@ class FaultyTransport:
     counts: FaultCounts = field(default_factory=FaultCounts)
     _up: _Way = field(init=False)
     _down: _Way = field(init=False)
+    _arrived: bytes = field(init=False, default=b"")
 
     def __post_init__(self) -> None:
         self._up = _Way(random.Random(f"up {self.rates.seed}"))
@@ -66,11 +67,14 @@ class FaultyTransport:
         return self.inner.url
 
     async def read(self, max_bytes: int) -> bytes:
-        """See `Transport.read`; returns whole frames, so that it may return a few bytes more."""
-        while data := await self.inner.read(max_bytes):
-            if passed := self._pass(data, self._up):
-                return passed
-        return b""
+        """See `Transport.read`; a frame comes in once it is whole."""
+        while not self._arrived:
+            data = await self.inner.read(max_bytes)
+            if not data:
+                return b""
+            self._arrived = self._pass(data, self._up)
+        data, self._arrived = self._arrived[:max_bytes], self._arrived[max_bytes:]
+        return data
 
     async def write(self, data: bytes) -> None:
         """See `Transport.write`; a frame goes out once it is whole."""
