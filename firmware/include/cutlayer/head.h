@@ -15,6 +15,7 @@ struct cl_shape {
 };
 
 struct cl_op;
+struct cl_engine;
 
 // One kernel run. `input`, `second` and `output` point into the arena (`second` only for two-input
 // ops), and so does `scratch`. Kernels cannot fail: the converter checked shapes and memory.
@@ -33,7 +34,7 @@ struct cl_op {
 // A place where the head may stop: after the first `op_count` ops the smashed data lies at
 // `offset`.
 struct cl_cut {
-    uint16_t op_count;
+    uint16_t op_count; // 0: an interpreter (engine.h) does not stop here
     int8_t zero_point;
     int8_t activation_min; // clamped ends of the range: y there has no gradient
     int8_t activation_max;
@@ -51,7 +52,8 @@ struct cl_head {
     uint32_t input_offset; // into the arena
     float input_scale;
     int8_t input_zero_point;
-    uint32_t arena_bytes; // aligned to 16
+    uint32_t arena_bytes;           // aligned to 16
+    const struct cl_engine *engine; // null for a compiled head, see cutlayer/engine.h
 };
 
 // Runs ops [first, last) on the arena. Returns `last`, or CL_ERROR_ARGUMENT when out of range.

@@ -95,7 +95,7 @@ static const struct cl_cut cuts[2] = {
     {2, -128, -128, 127, 0.0427f, {3, 3, 5}, 96},
 };
 static const struct cl_model model = {
-    .head = {ops, cuts, 2, 2, {3, 3, 4}, 0, 0.02f, 0, 144},
+    .head = {ops, cuts, 2, 2, {3, 3, 4}, 0, 0.02f, 0, 144, 0},
     .trainable = &trainable,
 };
 

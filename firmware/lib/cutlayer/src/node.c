@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "cutlayer/engine.h"
+
 #define READ_BYTES 128u // at a time, on the stack
 #define READS_PER_STEP 8
 #define IDLE_MS 1000u // longest sleep
@@ -168,6 +170,9 @@ int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config)
         .train_bytes = parts.train_bytes,
     };
     int32_t result = cl_link_init(&node->link, &link);
+    if (result >= 0) {
+        result = cl_engine_open(&model->head, session.arena);
+    }
     if (result >= 0) {
         result = cl_session_init(&node->session, &session);
     }

@@ -47,7 +47,8 @@ static int32_t on_configure(struct cl_session *session, const struct cl_message 
 {
     const struct cl_configure *configure = &message->as.configure;
     const struct cl_session_config *config = &session->config;
-    if (configure->cut >= config->model->head.cut_count) {
+    if (configure->cut >= config->model->head.cut_count ||
+        config->model->head.cuts[configure->cut].op_count == 0) {
         return CL_ERROR_VALUE;
     }
     if (cl_session_is_trainable(session)) {
