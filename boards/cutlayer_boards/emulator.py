@@ -83,7 +83,7 @@ async def emulate(
             running = _native(_native_command(firmware, listen or f"unix:{name}/link", microphone))
         else:
             command = _qemu_command(board, firmware, microphone, count_instructions)
-            running = _qemu(command, Path(name) / "link")
+            running = _qemu(command, board.serial, Path(name) / "link")
         async with running as node:
             yield node
 
@@ -138,13 +138,14 @@ def _qemu_command(
 
 
 @contextlib.asynccontextmanager
-async def _qemu(command: list[str], path: Path) -> AsyncIterator[Node]:
+async def _qemu(command: list[str], serial: int, path: Path) -> AsyncIterator[Node]:
     """The link's socket listens before QEMU starts, and QEMU waits for the host before the board boots."""
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen(1)
         link = f"socket,id=link,fd={listening.fileno()},server=on,wait=on,mux=on"
-        command = [*command, "-chardev", link, "-serial", "chardev:link", "-echr", _NO_ESCAPE_KEY]
+        command = [*command, "-chardev", link, "-echr", _NO_ESCAPE_KEY]
+        command += ["-serial", "null"] * serial + ["-serial", "chardev:link"]
         async with _process(command, pass_fds=(listening.fileno(),)) as node:
             node.url = f"unix://{path}"
             yield node

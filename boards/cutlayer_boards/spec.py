@@ -27,6 +27,7 @@ class BoardSpec:
         stack_bytes: What of the RAM is kept for the stack.
         emulator: How it runs without hardware: "native" is a process of this computer.
         machine: QEMU's name of the machine.
+        serial: Which of the machine's UARTs is the link, as QEMU counts them.
         instructions_per_tick: Of the port's counter while it counts instructions; None where it cannot.
         apt_packages: What Debian and Ubuntu call the compiler and the emulator.
     """
@@ -39,6 +40,7 @@ class BoardSpec:
     stack_bytes: int
     emulator: Literal["native", "qemu"] | None
     machine: str | None
+    serial: int
     instructions_per_tick: float | None
     apt_packages: str
 
@@ -74,6 +76,7 @@ def _read(path: Path) -> BoardSpec:
         stack_bytes=own["stack_bytes"],
         emulator=own.get("emulator"),
         machine=own.get("machine"),
+        serial=own.get("serial", 0),
         instructions_per_tick=own.get("instructions_per_tick"),
         apt_packages=build["apt_packages"],
     )

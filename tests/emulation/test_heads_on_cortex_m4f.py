@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from baseline import BASELINE, baseline
-from core import FLAGS, INCLUDE, ROOT, SOURCE
+from core import ROOT, SOURCE
+from cortex_program import build_program, run_program
 from hypothesis import given, settings
 from kernel_cases import cases
 from random_head import random_heads
 
+from cutlayer_boards.spec import board
 from cutlayer_converter.arena import plan
 from cutlayer_converter.emit import emit
 from cutlayer_converter.graph import read_graph
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MPS2 = ROOT / "firmware" / "port" / "mps2"
+BOARD = board("qemu_mps2_an386")
 PROGRAM = ROOT / "tests" / "emulation" / "heads_program.c"
-CPU = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-ffunction-sections"]
-# Under -icount shift=6 an instruction takes 64 ns, and a tick of the 25 MHz timer 40 ns.
-INSTRUCTIONS_PER_TICK = 40 / 64
 # At most this part of what TFLM's reference kernels take.
 MOST_OF_REFERENCE = {"rnd_head4": 0.20, "kws": 0.20}
 
@@ -94,31 +92,14 @@ def build(folder: Path, all_cases: list[Case]) -> Path:
         f"static const struct head_case heads[] = {{{', '.join(rows)}}};",
     ]
     (folder / "heads.h").write_text("\n".join(header) + "\n")
-    sources += [PROGRAM, MPS2 / "startup.c", MPS2 / "semihosting.c", SOURCE / "head.c"]
-    sources += sorted((SOURCE / "kernels").glob("*.c"))
-    flags = [
-        *(flag for flag in FLAGS if flag != "-fPIC"),
-        *(f"-I{path}" for path in (INCLUDE, SOURCE, MPS2, folder)),
-    ]
-    link = ["-nostartfiles", "--specs=nosys.specs", f"-T{MPS2 / 'mps2.ld'}", "-Wl,--gc-sections"]
-    program = folder / "program"
-    subprocess.run(["arm-none-eabi-gcc", *CPU, *flags, *link, "-o", program, *sources], check=True)
-    return program
+    sources += [PROGRAM, SOURCE / "head.c", *sorted((SOURCE / "kernels").glob("*.c"))]
+    return build_program(BOARD, folder, sources)
 
 
 def run(program: Path) -> list[tuple[int, int]]:
     """The wrong sample (-1: none) and the instructions of each head."""
-    console = [
-        "-chardev",
-        "stdio,id=console",
-        "-semihosting-config",
-        "enable=on,target=native,chardev=console",
-    ]
-    qemu = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "null"]
-    command = [*qemu, "-icount", "shift=6", *console, "-kernel", program]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    lines = [line.split() for line in text.removesuffix("main returned").splitlines()]
-    return [(int(wrong), round(int(ticks) * INSTRUCTIONS_PER_TICK)) for wrong, ticks in lines]
+    lines = [line.split() for line in run_program(BOARD, program, "-icount", "shift=6")]
+    return [(int(wrong), round(int(ticks) * BOARD.instructions_per_tick)) for wrong, ticks in lines]
 
 
 @pytest.mark.qemu

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from core import FLAGS, INCLUDE, ROOT, SOURCE
+from cortex_program import build_program, run_program
 from train_layer import ACTIVATIONS, KINDS, OPTIMIZERS, SOURCES, random_layer
 from train_reference import Config, F, Layer, Reference, activation_range
+
+from cutlayer_boards.spec import board
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HERE = ROOT / "tests" / "emulation"
-MPS2 = ROOT / "firmware" / "port" / "mps2"
 CASES = [(kind, optimizer) for kind in KINDS for optimizer in OPTIMIZERS]
 STEPS = 200
 NATIVE = """
@@ -24,15 +26,6 @@ NATIVE = """
 #include <stdio.h>
 void say(const char *text);
 void say(const char *text) { fputs(text, stdout); }
-"""
-CORTEX = """
-#include "mps2.h"
-#include "semihosting.h"
-void say(const char *text);
-void say(const char *text) { semihosting_write(text); }
-void mps2_uart_receive_handler(void) {}
-void mps2_alarm_handler(void) {}
-void mps2_stop(const char *reason) { semihosting_write(reason); semihosting_exit(0); }
 """
 
 
@@ -120,20 +113,13 @@ def in_numpy(index: int) -> tuple[int, int]:
     return crc, zlib.crc32(b"".join(np.ascontiguousarray(part).tobytes() for part in state))
 
 
-def build(folder: Path, compiler: list[str], platform: str, more: list[Path]) -> Path:
+def sources(folder: Path) -> list[Path]:
     (folder / "train_layers.h").write_text(layers_header())
-    (folder / "platform.c").write_text(platform)
-    sources = [HERE / "train_program.c", folder / "platform.c", SOURCE / "frame.c", *SOURCES, *more]
-    flags = [flag for flag in FLAGS if flag != "-fPIC"]
-    includes = [f"-I{path}" for path in (INCLUDE, SOURCE, MPS2, folder)]
-    program = folder / "program"
-    subprocess.run([*compiler, *flags, *includes, "-o", program, *sources, "-lm"], check=True)
-    return program
+    return [HERE / "train_program.c", SOURCE / "frame.c", *SOURCES]
 
 
-def run(command: list[str | Path]) -> list[tuple[int, int]]:
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    lines = text.removesuffix("main returned").splitlines()
+def crcs(lines: list[str]) -> list[tuple[int, int]]:
+    """Of the outputs and of the state, for each case."""
     return [(int(line.split()[0], 16), int(line.split()[1], 16)) for line in lines]
 
 
@@ -143,22 +129,18 @@ def expected() -> list[tuple[int, int]]:
 
 
 def test_native_under_sanitizers_equals_numpy(tmp_path: Path, expected: list[tuple[int, int]]) -> None:
-    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    program = build(tmp_path, ["gcc", "-g", *sanitizers], NATIVE, [])
-    assert run([program]) == expected
+    program = tmp_path / "program"
+    (tmp_path / "platform.c").write_text(NATIVE)
+    flags = [*FLAGS, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    includes = [f"-I{path}" for path in (INCLUDE, SOURCE, tmp_path)]
+    files = [tmp_path / "platform.c", *sources(tmp_path)]
+    subprocess.run(["gcc", *flags, *includes, "-o", program, *files, "-lm"], check=True)
+    text = subprocess.run([program], capture_output=True, text=True, check=True, timeout=120).stdout
+    assert crcs(text.splitlines()) == expected
 
 
 @pytest.mark.qemu
 def test_cortex_m4f_equals_numpy(tmp_path: Path, expected: list[tuple[int, int]]) -> None:
-    cpu = ["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"]
-    link = ["-nostartfiles", "--specs=nosys.specs", f"-T{MPS2 / 'mps2.ld'}", "-ffunction-sections"]
-    compiler = ["arm-none-eabi-gcc", *cpu, *link, "-Wl,--gc-sections"]
-    program = build(tmp_path, compiler, CORTEX, [MPS2 / "startup.c", MPS2 / "semihosting.c"])
-    console = [
-        "-chardev",
-        "stdio,id=console",
-        "-semihosting-config",
-        "enable=on,target=native,chardev=console",
-    ]
-    qemu = ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "null"]
-    assert run([*qemu, *console, "-kernel", program]) == expected
+    spec = board("qemu_mps2_an386")
+    program = build_program(spec, tmp_path, sources(tmp_path))
+    assert crcs(run_program(spec, program)) == expected

@@ -64,5 +64,5 @@ def test_link_lines_are_the_nodes(tmp_path: Path) -> None:
     sizes = {line.split()[3]: int(line.split()[1], 16) for line in text.splitlines()}
     assert sizes["link_bytes"] == memory.LINK_BYTES
     assert 0 <= memory.NODE_BYTES - sizes["node"] <= 512
-    header = (ROOT / "firmware" / "port" / "mps2" / "mps2.h").read_text()
-    assert f"MPS2_RECEIVE_BYTES {memory.RECEIVE_BYTES}u" in header
+    header = (ROOT / "firmware" / "port" / "cortex_m" / "cortex_m.h").read_text()
+    assert f"CORTEX_M_RECEIVE_BYTES {memory.RECEIVE_BYTES}u" in header

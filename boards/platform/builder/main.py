@@ -35,10 +35,21 @@ env.Append(
     CXXFLAGS=["-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"],
     LINKFLAGS=[*machine, "-Wl,--gc-sections", *board.get("build.link_flags", [])],
     LIBS=board.get("build.libraries", []),
+    CPPDEFINES=[("CUTLAYER_BOARD", env.StringifyMacro(env["BOARD"]))],
 )
+if board.get("build.arduino", None):
+    env.SConscript("arduino.py")
 if script := board.get("build.linker_script", None):
     env.Replace(LDSCRIPT_PATH=env.subst("$PROJECT_DIR/" + script))
+    memory = {
+        "FLASH_ORIGIN": board.get("build.flash_origin"),
+        "FLASH_BYTES": board.get("upload.maximum_size"),
+        "RAM_ORIGIN": board.get("build.ram_origin"),
+        "RAM_BYTES": board.get("upload.maximum_ram_size"),
+        "STACK_BYTES": board.get("cutlayer.stack_bytes"),
+    }
     env.Append(LINKFLAGS=["-Wl,-Map=${BUILD_DIR}/firmware.map"])
+    env.Append(LINKFLAGS=[f"-Wl,--defsym={name}={value}" for name, value in memory.items()])
 
 program = env.BuildProgram()
 if board.get("build.linker_script", None):

@@ -1,4 +1,4 @@
-#include "semihosting.h"
+#include "cortex_m/semihosting.h"
 
 #include <string.h>
 

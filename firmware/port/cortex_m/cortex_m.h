@@ -1,0 +1,25 @@
+// Inside cortex_m: the parts that its files give each other.
+#ifndef CORTEX_M_H
+#define CORTEX_M_H
+
+#include <stdint.h>
+
+#include "cutlayer/recordings.h"
+
+// The receive ring; a power of two.
+#define CORTEX_M_RECEIVE_BYTES 4096u
+
+int32_t cortex_m_read(uint8_t *data, uint32_t capacity) CL_CHECK_RESULT;
+uint32_t cortex_m_waiting(void);
+
+// Bytes of the stack that have ever been used.
+uint32_t cortex_m_stack_bytes(void);
+
+// Opens what the board hears: the files on the emulator's command line. Returns 0, or negative when
+// one of them cannot be read.
+int32_t cortex_m_open_recordings(struct cl_recordings *recordings) CL_CHECK_RESULT;
+
+// Ends for good, and says why where somebody can read it.
+__attribute__((noreturn)) void cortex_m_stop(const char *reason);
+
+#endif

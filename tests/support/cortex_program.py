@@ -1,0 +1,62 @@
+"""Programs of a test's own on an emulated Cortex-M board, without the node: they write to QEMU's stdout."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+from core import FLAGS, INCLUDE, ROOT, SOURCE
+
+from cutlayer_boards.spec import BOARDS_FOLDER, BoardSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+PORT = ROOT / "firmware" / "port"
+
+# What startup.c calls; say() writes to stdout.
+PLATFORM = """
+#include "cortex_m/chip.h"
+#include "cortex_m/cortex_m.h"
+#include "cortex_m/semihosting.h"
+void say(const char *text);
+void systick_handler(void);
+void say(const char *text) { semihosting_write(text); }
+void chip_interrupt(void) {}
+void systick_handler(void) {}
+void cortex_m_stop(const char *reason) { semihosting_write(reason); semihosting_exit(0); }
+"""
+
+
+def build_program(spec: BoardSpec, folder: Path, sources: Sequence[Path]) -> Path:
+    """Compiles `sources` as the firmware is compiled; headers may lie in `folder`."""
+    build = json.loads((BOARDS_FOLDER / f"{spec.name}.json").read_text())["build"]
+    memory = {
+        "FLASH_ORIGIN": build["flash_origin"],
+        "FLASH_BYTES": spec.flash_bytes,
+        "RAM_ORIGIN": build["ram_origin"],
+        "RAM_BYTES": spec.ram_bytes,
+        "STACK_BYTES": spec.stack_bytes,
+    }
+    platform, program = folder / "platform.c", folder / "program"
+    platform.write_text(PLATFORM)
+    command = ["arm-none-eabi-gcc", *build["machine_flags"], *(flag for flag in FLAGS if flag != "-fPIC")]
+    command += [f"-I{path}" for path in (INCLUDE, SOURCE, PORT, folder)]
+    command += ["-ffunction-sections", "-Wl,--gc-sections", "-nostartfiles", "--specs=nosys.specs"]
+    command += [f"-T{ROOT / build['linker_script']}"]
+    command += [f"-Wl,--defsym={name}={value}" for name, value in memory.items()]
+    own = [platform, PORT / "cortex_m" / "startup.c", PORT / "cortex_m" / "semihosting.c"]
+    subprocess.run([*command, "-o", program, *sources, *own, "-lm"], check=True)
+    return program
+
+
+def run_program(spec: BoardSpec, program: Path, *options: str) -> list[str]:
+    """The lines that it says until main returns."""
+    assert spec.machine
+    command = ["qemu-system-arm", "-M", spec.machine, "-display", "none", "-monitor", "none"]
+    command += ["-serial", "null", "-chardev", "stdio,id=console", *options]
+    command += ["-semihosting-config", "enable=on,target=native,chardev=console", "-kernel", str(program)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    return text.removesuffix("main returned").splitlines()
