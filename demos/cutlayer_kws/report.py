@@ -69,7 +69,11 @@ def make_table(report: dict[str, Any]) -> Table:
     table.add_column("note", style="dim")
     for row in (*_accuracy_rows(report), *_wire_rows(report), *_board_rows(report)):
         table.add_row(*row)
-    table.add_row("time", f"{report['seconds']:.0f} s", f"{details['corpus']['train']} training recordings")
+    table.add_row(
+        "time",
+        f"{report['seconds']:.0f} s",
+        f"{details['visits']:,} visits a run, {details['corpus']['train']:,} recordings",
+    )
     return table
 
 
@@ -83,9 +87,9 @@ def _accuracy_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         (
             "accuracy, split",
             f"{accuracy['split']:.1%}",
-            f"{gain:+.1f} points; float32 simulation {simulated:.1%}",
+            f"{gain:+.1f} points; in float32 {simulated:.1%}",
         ),
-        ("accuracy, central", f"{accuracy['central']:.1%}", "every layer trained in one place"),
+        ("accuracy, central", f"{accuracy['central']:.1%}", "all layers, in one place"),
     ]
 
 
@@ -111,17 +115,17 @@ def _board_rows(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     if report["instructions"] is None:
         return []
     details, instructions = report["details"], report["instructions"]
-    sections = details["sections"]
-    shown = ", ".join(f"{name} {size:,}" for name, size in sections.items() if size >= 1024)
+    used = f"stack included, {details['stack_used_bytes']:,} of its {details['stack_bytes']:,} used"
     same = "every weight, every step" if report["bit_exact_native_qemu"] else "THE WEIGHTS DIFFER"
     return [
         ("steps a second, QEMU", f"{report['steps_per_second']['qemu']:.1f}", "emulated Cortex-M4F"),
         ("native and QEMU the same", str(report["bit_exact_native_qemu"]).lower(), same),
         ("instructions, features", f"{instructions['features']:,}", "a sample; counted by QEMU"),
         ("instructions, head", f"{instructions['head']:,}", "a sample"),
-        ("instructions, update", f"{instructions['update']:,}", "a sample, with its share of the step's"),
-        ("RAM", f"{report['ram_bytes']:,}", f"stack included, {details['stack_used_bytes']:,} of it used"),
-        ("flash", f"{report['flash_bytes']:,}", shown),
+        ("instructions, update", f"{instructions['update']:,}", "a sample and its share of the step"),
+        ("RAM, bytes", f"{report['ram_bytes']:,}", used),
+        ("flash, bytes", f"{report['flash_bytes']:,}", "code, constants and the head's weights"),
+        *((f"  {name}", f"{size:,}", "") for name, size in details["sections"].items()),
     ]
 
 
