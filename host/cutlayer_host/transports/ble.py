@@ -160,8 +160,10 @@ async def open_ble(url: str) -> GattTransport:
     """
     target = BleTarget.parse(url)
     if target.hci is not None:
-        from cutlayer_host.transports.bumble_central import open_bumble
-
+        try:
+            from cutlayer_host.transports.bumble_central import open_bumble
+        except ImportError as error:
+            raise TransportError(f"{url}: this needs bumble", "pip install 'cutlayer[bumble]'") from error
         return await open_bumble(target)
     transport = BleTransport(target)
     await transport.open()

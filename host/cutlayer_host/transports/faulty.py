@@ -1,5 +1,7 @@
-"""Transports that misbehave, each around another: one loses and mangles frames by chance, one breaks after so
-many bytes, one falls silent. For tests, and for `cutlayer bench faults`."""
+"""Transports that misbehave, each around another: for tests, and for `cutlayer bench faults`.
+
+One loses and corrupts frames by chance, one breaks after so many bytes, one falls silent.
+"""
 
 from __future__ import annotations
 
