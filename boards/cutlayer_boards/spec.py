@@ -26,10 +26,18 @@ class BoardSpec:
         flash_bytes: All flash that the linker gives out.
         stack_bytes: What of the RAM is kept for the stack.
         emulator: How it runs without hardware: "native" is a process of this computer.
-        machine: QEMU's name of the machine.
+        machine: QEMU's or simavr's name of the machine.
         serial: Which of the machine's UARTs is the link, as QEMU counts them.
         instructions_per_tick: Of the port's counter while it counts instructions; None where it cannot.
-        apt_packages: What Debian and Ubuntu call the compiler and the emulator.
+        instruction_set: What the converter may choose kernels for.
+        clock_hz: Of simavr's chip.
+        eeprom_bytes: That recordings may lie in; 0 without.
+        max_payload: The longest payload that the node takes (CL_NODE_MAX_PAYLOAD).
+        window_frames: Frames that it holds out of order plus one (CL_NODE_WINDOW_FRAMES).
+        receive_bytes: The port's ring of received bytes.
+        constants_in_ram: True where tables are copied to RAM at start (AVR).
+        system_ram_bytes: Static RAM of core, port and libraries beside what the memory table names.
+        apt_packages: What Debian and Ubuntu call the compiler and the emulator; "" where PlatformIO fetches it.
     """
 
     name: str
@@ -38,10 +46,18 @@ class BoardSpec:
     ram_bytes: int
     flash_bytes: int
     stack_bytes: int
-    emulator: Literal["native", "qemu"] | None
+    emulator: Literal["native", "qemu", "simavr"] | None
     machine: str | None
     serial: int
     instructions_per_tick: float | None
+    instruction_set: Literal["portable", "armv7e-m"]
+    clock_hz: int
+    eeprom_bytes: int
+    max_payload: int
+    window_frames: int
+    receive_bytes: int
+    constants_in_ram: bool
+    system_ram_bytes: int
     apt_packages: str
 
 
@@ -78,5 +94,13 @@ def _read(path: Path) -> BoardSpec:
         machine=own.get("machine"),
         serial=own.get("serial", 0),
         instructions_per_tick=own.get("instructions_per_tick"),
-        apt_packages=build["apt_packages"],
+        instruction_set=own.get("instruction_set", "portable"),
+        clock_hz=int(build.get("f_cpu", "0").rstrip("L")),
+        eeprom_bytes=own.get("eeprom_bytes", 0),
+        max_payload=own.get("max_payload", 952),
+        window_frames=own.get("window_frames", 4),
+        receive_bytes=own.get("receive_bytes", 4096),
+        constants_in_ram=own.get("constants_in_ram", False),
+        system_ram_bytes=own.get("system_ram_bytes", 0),
+        apt_packages=build.get("apt_packages", ""),
     )

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.ops.lowered import Lowered, int8_input, int8_output, refuse
 from cutlayer_converter.ops.registry import ALIASES, lower
+from cutlayer_converter.ops.targets import specialize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cutlayer_converter.graph import Graph, Tensor
+    from cutlayer_converter.ops.targets import InstructionSet
 
 ALIGNMENT = 16
 SHUFFLES = 200
@@ -87,16 +89,21 @@ class Buffer:
         return self.first <= other.last and other.first <= self.last
 
 
-def plan(graph: Graph) -> ArenaPlan:
-    """Lowers every operator and places the activations.
+def plan(
+    graph: Graph, instruction_set: InstructionSet = "portable", *, trainable_end: bool = False
+) -> ArenaPlan:
+    """Lowers every operator for `instruction_set` and places the activations.
 
-    At the end of the last step its input and its output are both whole: training needs them.
+    With `trainable_end` a last layer with weights keeps its portable kernel, whose weights training code
+    reads and writes, and at its end its input and its output are both whole.
 
     Raises:
         ConvertError: An operator that the firmware lacks, naming it, the supported list and the way out; or a
             head without any operator.
     """
     lowered, roots = _lower_all(graph)
+    plain = len(lowered) - 1 if trainable_end else len(lowered)
+    lowered[:plain] = [specialize(graph, item, instruction_set) for item in lowered[:plain]]
     if not lowered:
         message = "the head has no operator: nothing would run on the board"
         raise ConvertError(message, "cut the model after a layer that computes something")

@@ -51,7 +51,7 @@ def compile_head(split: Split, samples: NDArray[np.float32], optimizer: Optimize
     """
     tflite = quantize_head(split.head, samples)
     graph = read_graph(tflite)
-    arena_plan = plan(graph)
+    arena_plan = plan(graph, board.instruction_set, trainable_end=True)
     found = find_trainable(arena_plan, optimizer)
     trainable, reason = (None, found) if isinstance(found, str) else (found, None)
     memory = memory_table(arena_plan, trainable, board)

@@ -10,7 +10,8 @@
 #include "cutlayer/kernels.h"
 #include "requantize.h"
 
-#if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_DSP) && defined(__GNUC__) &&            \
+    !defined(CL_NO_SIMD32)
 #define CL_SIMD32 1
 #include <arm_acle.h>
 

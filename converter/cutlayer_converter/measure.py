@@ -1,0 +1,192 @@
+"""Instructions, memory and output of a compiled head on an emulated Cortex-M, counted by QEMU."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cutlayer_boards.spec import BOARDS_FOLDER
+from cutlayer_converter.arena import plan
+from cutlayer_converter.emit import emit
+from cutlayer_converter.errors import ConvertError
+from cutlayer_converter.graph import read_graph
+from cutlayer_converter.verify import FIRMWARE, FLAGS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_converter.arena import ArenaPlan
+    from cutlayer_converter.graph import Graph
+    from cutlayer_converter.ops.lowered import Lowered
+    from cutlayer_converter.ops.targets import InstructionSet
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Their flash, RAM and timer lie where the templates expect them.
+MACHINES = ("mps2-an385", "mps2-an386", "mps2-an500")
+RUN_TIMEOUT_S = 600
+# An instruction takes 2^6 ns of virtual time, more than a tick of the timer: none is missed by the count.
+ICOUNT = ("-icount", "shift=6")
+
+
+@dataclass(frozen=True, slots=True)
+class OpFigures:
+    """One kernel run. `macs` counts padded taps too; 0 for an op without weights."""
+
+    op: str
+    kernel: str
+    output: tuple[int, ...]
+    macs: int
+    instructions: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadFigures:
+    """A head on a board.
+
+    Attributes:
+        instructions: Of one run of the whole head.
+        ops: The same by op.
+        arena_bytes: Activations and scratch memory.
+        stack_bytes: Below the caller of `cl_head_run`.
+        flash_bytes: A firmware of the head alone, without a port: code, constants, weights.
+        weight_bytes: Weights, biases, multipliers and other tables in it.
+        outputs: int8 [samples, ...].
+    """
+
+    instructions: int
+    ops: tuple[OpFigures, ...]
+    arena_bytes: int
+    stack_bytes: int
+    flash_bytes: int
+    weight_bytes: int
+    outputs: NDArray[np.int8]
+
+
+def measure_head(
+    tflite: bytes,
+    samples: NDArray[np.int8],
+    board: BoardSpec,
+    instruction_set: InstructionSet,
+    *,
+    simd: bool = True,
+) -> HeadFigures:
+    """Runs `tflite` on each of `samples` (int8 [n, ...]).
+
+    `simd` False builds the portable kernels without the SIMD instructions that they use where there are some.
+
+    Raises:
+        ConvertError: The head has an op that the firmware lacks, the board is none that this can count on,
+            or compiler or emulator fail.
+    """
+    if board.machine not in MACHINES:
+        message = f"instructions are counted on QEMU's {', '.join(MACHINES)}; {board.name} is none of them"
+        raise ConvertError(message, "use --board qemu_mps2_an386")
+    graph = read_graph(tflite)
+    arena_plan = plan(graph, instruction_set)
+    samples = np.ascontiguousarray(samples).reshape(len(samples), -1)
+    with tempfile.TemporaryDirectory(prefix="cutlayer-bench-") as name:
+        folder = Path(name)
+        emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
+        rows = ",\n".join("{" + ", ".join(map(str, row.tolist())) + "}" for row in samples)
+        (folder / "bench_samples.h").write_text(
+            f"#define SAMPLE_COUNT {len(samples)}u\n"
+            f"static const int8_t samples[SAMPLE_COUNT][{samples.shape[1]}] = {{{rows}}};\n"
+        )
+        defines = [] if simd else ["-DCL_NO_SIMD32"]
+        lines = _run(_build(folder, board, ["-DBENCH_COUNT", *defines]), board)
+        flash_bytes = _flash_bytes(_build(folder, board, defines))
+    return _figures(graph, arena_plan, lines, flash_bytes, board)
+
+
+def _build(folder: Path, board: BoardSpec, defines: list[str]) -> Path:
+    compiler = shutil.which("arm-none-eabi-gcc")
+    if compiler is None:
+        message = "arm-none-eabi-gcc is not on PATH"
+        raise ConvertError(message, f"sudo apt-get install {board.apt_packages}")
+    core = FIRMWARE / "lib" / "cutlayer" / "src"
+    sources = [TEMPLATES / "bench_head.c", folder / "cutlayer_model.c", core / "head.c"]
+    sources += sorted((core / "kernels").rglob("*.c"))
+    machine_flags = json.loads((BOARDS_FOLDER / f"{board.name}.json").read_text())["build"]["machine_flags"]
+    flags = [*FLAGS, *machine_flags, *defines, "-ffunction-sections", "-fdata-sections"]
+    flags += [f"-I{path}" for path in (FIRMWARE / "include", core, folder)]
+    link = ["-nostartfiles", "--specs=nosys.specs", f"-T{TEMPLATES / 'bench_head.ld'}", "-Wl,--gc-sections"]
+    program = folder / "bench.elf"
+    command = [compiler, *flags, *link, "-o", str(program), *map(str, sources)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        message = f"the head does not build for {board.name}: {done.stderr.strip()[:2000]}"
+        raise ConvertError(message, "report this with the model: the converter wrote C that is wrong")
+    return program
+
+
+def _run(program: Path, board: BoardSpec) -> list[list[str]]:
+    emulator = shutil.which("qemu-system-arm")
+    if emulator is None:
+        message = "qemu-system-arm is not on PATH"
+        raise ConvertError(message, f"sudo apt-get install {board.apt_packages}")
+    console = ["-chardev", "stdio,id=console"]
+    console += ["-semihosting-config", "enable=on,target=native,chardev=console"]
+    command = [emulator, "-M", str(board.machine), "-display", "none", "-monitor", "none", "-serial", "null"]
+    command += [*ICOUNT, *console, "-kernel", str(program)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=RUN_TIMEOUT_S
+    )
+    if done.returncode:
+        message = f"the head stops on {board.machine}: {(done.stdout + done.stderr).strip()[-500:]}"
+        raise ConvertError(message, "report this with the model: the firmware's kernels are wrong")
+    return [line.split() for line in done.stdout.splitlines() if line]
+
+
+def _flash_bytes(program: Path) -> int:
+    from cutlayer_boards.build import measure
+
+    return measure(program).flash_bytes
+
+
+def _figures(
+    graph: Graph, arena_plan: ArenaPlan, lines: list[list[str]], flash_bytes: int, board: BoardSpec
+) -> HeadFigures:
+    assert board.instructions_per_tick is not None
+    ticks = {int(line[1]): int(line[2]) for line in lines if line[0] == "op"}
+    outputs = [bytes.fromhex(line[1]) for line in lines if line[0] == "output"]
+    shape = (len(outputs), *graph.output.shape[1:])
+    ops = tuple(
+        OpFigures(
+            op=step.lowered.operator.kind,
+            kernel=step.lowered.kernel,
+            output=step.lowered.output.shape,
+            macs=macs_of(graph, step.lowered),
+            instructions=round(ticks[index] * board.instructions_per_tick),
+        )
+        for index, step in enumerate(arena_plan.steps)
+    )
+    single = {line[0]: int(line[1]) for line in lines if line[0] in ("total", "stack")}
+    return HeadFigures(
+        instructions=round(single["total"] * board.instructions_per_tick),
+        ops=ops,
+        arena_bytes=arena_plan.arena_bytes,
+        stack_bytes=single["stack"],
+        flash_bytes=flash_bytes,
+        weight_bytes=arena_plan.weight_bytes,
+        outputs=np.frombuffer(b"".join(outputs), np.int8).reshape(shape),
+    )
+
+
+def macs_of(graph: Graph, lowered: Lowered) -> int:
+    """Multiplications of a layer with weights, padded taps counted; 0 for any other."""
+    kind = lowered.operator.kind
+    if kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        return 0
+    weights = graph.inputs(lowered.operator)[1]
+    assert weights is not None
+    channels = weights.shape[3] if kind == "DEPTHWISE_CONV_2D" else weights.shape[0]
+    return lowered.output.count // channels * prod(weights.shape)
