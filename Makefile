@@ -1,4 +1,5 @@
 # make demo    the keyword-spotting demo          make test    all tests
+# make test-boards   every emulated board against the native process, a line each
 # make lint    what CI checks before the tests    make bench   every figure, as JSON in build/bench
 # All of them set up what is missing first: system packages (apt, needs root), virtual environment, Python packages.
 
@@ -10,13 +11,16 @@ C_FILES = $(shell git ls-files '*.c' '*.h')
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_ENABLE_ONEDNN_OPTS := 0
 
-.PHONY: demo test lint format bench setup clean
+.PHONY: demo test test-boards lint format bench setup clean
 
 demo: setup
 	$(BIN)/cutlayer demo kws
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-boards: setup
+	$(BIN)/python -m pytest -q tests/emulation/test_every_board.py
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -17,6 +17,16 @@ RECORDINGS = 16
 BuildFor = Callable[[BoardSpec, Path], Firmware]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What test_every_board.py found, a line each."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    lines = [line for report in reports for name, line in report.user_properties if name == "board"]
+    if lines:
+        terminalreporter.section("boards")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle() -> Path:
     return small_bundle("tiny")

@@ -49,15 +49,16 @@ def gradient(visit: Visit, masked: np.ndarray) -> np.ndarray:
     return values
 
 
-async def train(device: Device, steps: list[list[Visit]]) -> None:
-    """Takes a lesson from step 1 on."""
-    number = 0
+async def train(device: Device, steps: list[list[Visit]]) -> int:
+    """Takes a lesson from step 1 on; returns the board's CRC-32 of the weights at its end."""
+    number = weights_crc = 0
     for step, visits in enumerate(steps, 1):
         for visit in visits:
             number += 1
             smashed = await device.sample(number, visit.recording, train=True)
             device.gradient(smashed, gradient(visit, smashed.masked), GRADIENT_SCALE)
-        await device.apply(step, len(visits), LEARNING_RATE)
+        weights_crc = (await device.apply(step, len(visits), LEARNING_RATE)).weights_crc
+    return weights_crc
 
 
 async def read_all(device: Device, sections: int = len(SECTIONS)) -> dict[str, bytes]:
