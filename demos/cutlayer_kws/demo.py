@@ -74,7 +74,7 @@ class Emulated:
     @property
     def bit_exact(self) -> bool:
         """Weights after every step, all state of the layer at the end, and the tail are the same."""
-        return _learned(self.qemu) == _learned(self.native)
+        return self.qemu.learned == self.native.learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _run_seed(crew: Crew, settings: DemoSettings, corpus: Corpus, seed: int) -> 
         crew.start(name + "pretraining", jobs.prepare, corpus.folder, folder, settings.pretraining, seed)
     )
     native = build_firmware(board(NATIVE), prepared.bundle, settings.build)
-    plan = _plan(settings, corpus, prepared, native, seed)
+    plan = plan_lesson(settings, corpus, prepared, native, seed)
     split = crew.start(name + "split", run_lesson, plan)
     frozen = crew.start(name + "frozen", run_lesson, replace(plan, update_head=False))
     central = crew.start(
@@ -185,9 +185,14 @@ def _run_seed(crew: Crew, settings: DemoSettings, corpus: Corpus, seed: int) -> 
     )
 
 
-def _plan(
+def plan_lesson(
     settings: DemoSettings, corpus: Corpus, prepared: Prepared, firmware: Firmware, seed: int
 ) -> LessonPlan:
+    """The split run on the native board.
+
+    Raises:
+        DemoError: The board cannot train the head's last layer.
+    """
     if prepared.manifest.trainable is None:
         raise DemoError(f"the head cannot be trained: {prepared.manifest.untrainable_reason}")
     return LessonPlan(
@@ -225,7 +230,3 @@ def _measuring(plan: LessonPlan, central: CentralResult, build: Path) -> LessonP
 
     firmware = build_firmware(board(NATIVE), central.bundle, build)
     return replace(plan, bundle=central.bundle, firmware=firmware, visits=(), update_head=False)
-
-
-def _learned(result: LessonResult) -> tuple[object, ...]:
-    return result.samples, result.weights_crc, result.weights, result.tail_crc, result.correct

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cutlayer_host.messages import Section
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cutlayer_boards.build import Firmware
     from cutlayer_host.device import Device
     from cutlayer_host.report import StepDone
+    from cutlayer_host.transports.faulty import FaultRates
     from cutlayer_kws.budget import Budget
 
 ZERO_SUPPRESSED_INT8 = 16
@@ -36,6 +37,7 @@ class LessonPlan:
         update_head: False: only the tail learns.
         seed: Of the gradient's rounding.
         count_instructions: Let QEMU count.
+        faults: Of the link, on purpose; None leaves it as it is.
     """
 
     board: str
@@ -48,6 +50,7 @@ class LessonPlan:
     update_head: bool = True
     seed: int = 0
     count_instructions: bool = False
+    faults: FaultRates | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class LessonResult:
         stats: The board's counters after the training, before the measurement.
         wire_bytes: What the training took up and down the link.
         saturated: Share of the last step's outputs at the end of their range.
+        frames_sent_again: By the board (up) and by the host (down), from the greeting on.
+        faults: Frames that went over a link with `LessonPlan.faults`, both ways, the lost and the corrupted.
     """
 
     accuracy: float
@@ -83,6 +88,13 @@ class LessonResult:
     stats: dict[str, int]
     wire_bytes: dict[str, int] = field(default_factory=dict)
     saturated: int = 0
+    frames_sent_again: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def learned(self) -> tuple[object, ...]:
+        """All that must be the same, bit for bit, wherever the same samples are learned."""
+        return self.samples, self.weights_crc, self.weights, self.tail_crc, self.correct
 
 
 def run_lesson(plan: LessonPlan, on_sample: Callable[[int, int], None] = lambda *_: None) -> LessonResult:
@@ -94,14 +106,26 @@ async def _run(plan: LessonPlan, on_sample: Callable[[int, int], None]) -> Lesso
     from cutlayer_boards.emulator import emulate
     from cutlayer_boards.spec import board
     from cutlayer_converter.bundle import load_manifest
-    from cutlayer_host.device import connect
+    from cutlayer_host.device import Device
+    from cutlayer_host.transports import open_transport
+    from cutlayer_host.transports.faulty import FaultyTransport
 
     running = emulate(
         board(plan.board), plan.firmware, plan.microphone, count_instructions=plan.count_instructions
     )
-    async with running as node, connect(node.url) as device:
-        device.require_model(load_manifest(plan.bundle).model_id, plan.bundle)
-        return await _teach(device, plan, on_sample)
+    async with running as node:
+        transport = await open_transport(node.url)
+        if plan.faults is not None:
+            transport = FaultyTransport(transport, plan.faults)
+        device = await Device.open(transport)
+        try:
+            device.require_model(load_manifest(plan.bundle).model_id, plan.bundle)
+            result = await _teach(device, plan, on_sample)
+        finally:
+            await device.close()
+    if isinstance(transport, FaultyTransport):
+        return replace(result, faults=asdict(transport.counts))
+    return result
 
 
 async def _teach(device: Device, plan: LessonPlan, on_sample: Callable[[int, int], None]) -> LessonResult:
@@ -158,4 +182,5 @@ async def _teach(device: Device, plan: LessonPlan, on_sample: Callable[[int, int
             "down": after["bytes_received"] - before["bytes_received"],
         },
         saturated=steps[-1].saturated if steps else 0,
+        frames_sent_again={"up": after["frames_sent_again"], "down": device.session.link.sent_again},
     )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.progress import Progress
 
+from cutlayer_boards.build import build_firmware
+from cutlayer_boards.spec import board
 from cutlayer_host.cli import main
+from cutlayer_host.transports.faulty import FaultRates
+from cutlayer_kws.bench_faults import make_figures, measure
 from cutlayer_kws.budget import Budget
 from cutlayer_kws.crew import Crew
-from cutlayer_kws.demo import DemoResult, DemoSettings, run_demo
+from cutlayer_kws.demo import DemoResult, DemoSettings, plan_lesson, run_demo
 from cutlayer_kws.errors import DemoError
 from cutlayer_kws.model import Pretraining
 from cutlayer_kws.report import make_report
@@ -79,6 +84,25 @@ def test_figures_keep_to_their_limits(small: DemoResult) -> None:
     assert 0 < report["details"]["wire_share_of_float32"] <= 1 / 6
     assert all(count > 100_000 for count in report["instructions"].values())
     assert json.loads(json.dumps(report))["bit_exact_native_qemu"] is True
+
+
+@pytest.mark.qemu
+@pytest.mark.slow
+def test_a_link_with_faults_teaches_the_same_bits(small: DemoResult) -> None:
+    [seed] = small.seeds
+    firmware = build_firmware(board("native"), seed.prepared.bundle, small.settings.build)
+    plan = replace(plan_lesson(small.settings, small.corpus, seed.prepared, firmware, 0), test=())
+    clean, [faulty] = measure(plan, [FaultRates(0.02, 0.02, seed=1)], Progress(disable=True))
+    figures = make_figures(clean, [faulty])
+    assert figures["same_weights"] is True
+    assert clean.learned == seed.split.learned
+    [run] = figures["faulty"]
+    assert run["faults"]["lost"] > 3
+    assert run["faults"]["corrupted"] > 3
+    assert sum(run["frames_sent_again"].values()) > 3
+    assert run["steps"] == figures["clean"]["steps"] == BUDGET.steps
+    assert figures["clean"]["faults"]["lost"] == figures["clean"]["faults"]["corrupted"] == 0
+    assert figures["wire_bytes_ratio"] > 1
 
 
 def fail(_: object) -> None:
