@@ -87,14 +87,13 @@ def kws(
 )
 @json_option
 def bench_kws(seeds: int, as_json: bool) -> None:
-    """The keyword-spotting demo's figures, mean of several seeds."""
-    from rich.progress import Progress
-
-    from cutlayer_boards.console import console, print_json
+    """Run the keyword-spotting demo and take the mean of several seeds."""
+    from cutlayer_boards.console import console, print_json, progress
     from cutlayer_kws.demo import DemoSettings, run_demo
     from cutlayer_kws.report import make_report, make_table
 
-    report = make_report(run_demo(DemoSettings(seeds=seeds), Progress(disable=True)))
+    with progress() as bars:
+        report = make_report(run_demo(DemoSettings(seeds=seeds), bars))
     if as_json:
         print_json(report)
     else:

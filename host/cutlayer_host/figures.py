@@ -1,0 +1,161 @@
+"""The figures that the project has set itself, read from what the benches print: asked, measured, reached.
+
+A bench is known here by its name and by the names in its JSON alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from cutlayer_boards.errors import CutlayerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from rich.table import Table
+
+    Value = float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure to reach.
+
+    Attributes:
+        name: for people.
+        asked: likewise.
+        bench: whose JSON has it.
+        read: finds it there.
+        reached: whether it is good enough.
+        shown: how to print it.
+    """
+
+    name: str
+    asked: str
+    bench: str
+    read: Callable[[Mapping[str, Any]], Value]
+    reached: Callable[[Value], bool]
+    shown: Callable[[Value], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure as measured; `measured` and `reached` are None where the bench has not run to its end."""
+
+    name: str
+    asked: str
+    measured: Value | None
+    shown: str
+    reached: bool | None
+    file: str
+
+
+FIGURES = (
+    Figure(
+        "accuracy, board updates over head frozen",
+        ">= +4 points, mean of 3 seeds",
+        "kws",
+        lambda kws: 100 * (kws["accuracy"]["split"] - kws["accuracy"]["frozen"]),
+        lambda points: points >= 4.0,
+        "{:+.1f} points".format,
+    ),
+    Figure(
+        "accuracy, against a float simulation",
+        "within 1.5 points",
+        "kws",
+        lambda kws: 100 * (kws["accuracy"]["split"] - kws["details"]["float_simulation"]),
+        lambda points: abs(points) <= 1.5,
+        "{:+.1f} points".format,
+    ),
+    Figure(
+        "RAM of the training firmware, stack included",
+        "<= 128 KB",
+        "kws",
+        lambda kws: kws["ram_bytes"],
+        lambda ram_bytes: ram_bytes <= 128 * 1024,
+        lambda ram_bytes: f"{ram_bytes / 1024:.1f} KB",
+    ),
+    Figure(
+        "wire bytes a step, against float32 both ways",
+        "<= 1/6",
+        "kws",
+        lambda kws: kws["details"]["wire_share_of_float32"],
+        lambda share: share <= 1 / 6,
+        lambda share: f"1/{1 / share:.1f}",
+    ),
+    Figure(
+        "goodput, 921,600 baud, 8 kB tensors, up",
+        ">= 90 % of the line rate",
+        "link",
+        lambda link: link["up"]["fraction"],
+        lambda fraction: fraction >= 0.9,
+        "{:.1%}".format,
+    ),
+    Figure(
+        "goodput, 921,600 baud, 8 kB tensors, down",
+        ">= 90 % of the line rate",
+        "link",
+        lambda link: link["down"]["fraction"],
+        lambda fraction: fraction >= 0.9,
+        "{:.1%}".format,
+    ),
+    Figure(
+        "1 % of frames lost or corrupted",
+        "the same weights",
+        "faults",
+        lambda faults: faults["same_weights"],
+        bool,
+        lambda same: "the same weights" if same else "other weights",
+    ),
+    Figure(
+        "host's time of a step beyond TensorFlow's",
+        "<= 2 ms",
+        "host",
+        lambda host: host["host_median_ms"],
+        lambda ms: ms <= 2.0,
+        "{:.2f} ms".format,
+    ),
+)
+
+
+def measured(folder: Path, benches: Mapping[str, str]) -> list[Row]:
+    """All figures, from the JSON files in `folder`; `benches` says of each bench that has run "ok" or not.
+
+    Raises:
+        CutlayerError: a file there is not what its bench prints.
+    """
+    return [_row(figure, folder / f"{figure.bench}.json", benches.get(figure.bench)) for figure in FIGURES]
+
+
+def _row(figure: Figure, path: Path, state: str | None) -> Row:
+    if state != "ok":
+        return Row(figure.name, figure.asked, None, state or "not run", None, str(path))
+    try:
+        value = figure.read(json.loads(path.read_bytes()))
+        return Row(figure.name, figure.asked, value, figure.shown(value), figure.reached(value), str(path))
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise CutlayerError(
+            f"{path}: the figure {figure.name!r} cannot be read: {error!r}",
+            f"run it alone: cutlayer bench {figure.bench} --json",
+        ) from error
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows for summary.json."""
+    return [asdict(row) for row in rows]
+
+
+def make_table(rows: Sequence[Row]) -> Table:
+    """The rows for people."""
+    from rich.table import Table
+
+    table = Table(title="Figures", title_justify="left")
+    for column in ("what", "asked", "measured", "", "file"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        said = {True: "[green]reached[/green]", False: "[red]missed[/red]", None: ""}[row.reached]
+        table.add_row(row.name, row.asked, row.shown, said, row.file)
+    return table

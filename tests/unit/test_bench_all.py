@@ -1,0 +1,115 @@
+"""`cutlayer bench all`: what it keeps, what it says of the figures, and that a failure does not stop the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cutlayer_host import figures
+from cutlayer_host.cli import main
+from cutlayer_host.commands import bench
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+GOOD: dict[str, dict[str, Any]] = {
+    "kws": {
+        "accuracy": {"frozen": 0.70, "split": 0.76, "central": 0.9},
+        "ram_bytes": 100_000,
+        "details": {"float_simulation": 0.765, "wire_share_of_float32": 0.125},
+    },
+    "link": {"up": {"fraction": 0.96}, "down": {"fraction": 0.93}},
+    "faults": {"same_weights": True},
+    "host": {"host_median_ms": 0.8},
+}
+BAD: dict[str, dict[str, Any]] = {
+    "kws": {
+        "accuracy": {"frozen": 0.73, "split": 0.76, "central": 0.9},
+        "ram_bytes": 131_073,
+        "details": {"float_simulation": 0.79, "wire_share_of_float32": 0.17},
+    },
+    "link": {"up": {"fraction": 0.89}, "down": {"fraction": 0.88}},
+    "faults": {"same_weights": False},
+    "host": {"host_median_ms": 2.1},
+}
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, printed: dict[str, tuple[int, bytes]]) -> None:
+    def output(command: Sequence[str]) -> tuple[int, bytes]:
+        assert command[-1] == "--json"
+        return printed[command[-2]]
+
+    monkeypatch.setattr(bench, "_output", output)
+
+
+def as_printed(values: dict[str, dict[str, Any]]) -> dict[str, tuple[int, bytes]]:
+    return {name: (0, json.dumps(value).encode()) for name, value in values.items()}
+
+
+def run(out: Path, *names: str) -> int:
+    return main(["bench", "all", "--only", ",".join(names or GOOD), "--out", str(out), "--json"])
+
+
+@pytest.mark.parametrize(("values", "reached"), [(GOOD, True), (BAD, False)])
+def test_every_figure_is_held_against_what_is_asked(
+    values: dict[str, dict[str, Any]],
+    reached: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pretend(monkeypatch, as_printed(values))
+    assert run(tmp_path) == 0
+    printed = capsys.readouterr()
+    summary = json.loads(printed.out)
+    assert [row["reached"] for row in summary["figures"]] == [reached] * len(figures.FIGURES)
+    assert summary == json.loads((tmp_path / "summary.json").read_text())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["summary.json", *(f"{name}.json" for name in GOOD)]
+    )
+    assert json.loads((tmp_path / "kws.json").read_text()) == values["kws"]
+    assert ("reached" if reached else "missed") in printed.err
+
+
+def test_a_bench_that_fails_is_named_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = as_printed(GOOD) | {"link": (1, b""), "faults": (0, b"no JSON")}
+    pretend(monkeypatch, printed)
+    (tmp_path / "link.json").write_text(json.dumps(GOOD["link"]))  # of another day
+    assert run(tmp_path) == 1
+    error = capsys.readouterr().err
+    assert "error: 2 of 4 benches failed: link, faults" in error
+    assert "cutlayer bench link" in error
+    assert not (tmp_path / "link.json").exists()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    states = {name: one["state"] for name, one in summary["benches"].items()}
+    assert states == {"kws": "ok", "link": "failed", "faults": "failed", "host": "ok"}
+    by_file = {row["file"]: (row["measured"], row["reached"]) for row in summary["figures"]}
+    assert by_file[str(tmp_path / "link.json")] == (None, None)
+    assert by_file[str(tmp_path / "host.json")] == (0.8, True)
+
+
+def test_json_that_lacks_a_figure_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, {"host": (0, b'{"other": 1}')})
+    assert run(tmp_path, "host") == 1
+    assert "host.json: the figure \"host's time of a step" in capsys.readouterr().err
+
+
+def test_unknown_benches_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "out", "host", "nonsense") == 1
+    error = capsys.readouterr().err
+    assert "no bench nonsense" in error
+    assert "next: there are " in error
+    assert "host, kws, link" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_real_bench_leaves_its_json(tmp_path: Path) -> None:
+    assert run(tmp_path, "host") == 0
+    assert json.loads((tmp_path / "host.json").read_text())["host_median_ms"] > 0
