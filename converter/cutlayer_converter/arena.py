@@ -103,7 +103,7 @@ def plan(
     """
     lowered, roots = _lower_all(graph)
     plain = len(lowered) - 1 if trainable_end else len(lowered)
-    lowered[:plain] = [specialize(graph, item, instruction_set) for item in lowered[:plain]]
+    lowered[:plain] = [specialize(item, instruction_set) for item in lowered[:plain]]
     if not lowered:
         message = "the head has no operator: nothing would run on the board"
         raise ConvertError(message, "cut the model after a layer that computes something")

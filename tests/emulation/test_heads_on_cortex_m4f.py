@@ -68,7 +68,7 @@ def build(folder: Path, all_cases: list[Case]) -> Path:
     sources, rows, declarations, arena_bytes = [], [], [], 0
     for index, case in enumerate(all_cases):
         graph = read_graph(case.tflite)
-        arena_plan = plan(graph)
+        arena_plan = plan(graph, BOARD.instruction_set)
         arena_bytes = max(arena_bytes, arena_plan.arena_bytes)
         model, _ = emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
         source = folder / f"model{index}.c"
@@ -92,7 +92,7 @@ def build(folder: Path, all_cases: list[Case]) -> Path:
         f"static const struct head_case heads[] = {{{', '.join(rows)}}};",
     ]
     (folder / "heads.h").write_text("\n".join(header) + "\n")
-    sources += [PROGRAM, SOURCE / "head.c", *sorted((SOURCE / "kernels").glob("*.c"))]
+    sources += [PROGRAM, SOURCE / "head.c", *sorted((SOURCE / "kernels").rglob("*.c"))]
     return build_program(BOARD, folder, sources)
 
 

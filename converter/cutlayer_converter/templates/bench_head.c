@@ -1,4 +1,5 @@
-// A compiled head on an emulated Cortex-M without an operating system, for cutlayer_converter.measure.
+// A compiled head on an emulated Cortex-M without an operating system, for
+// cutlayer_converter.measure.
 //
 // With BENCH_COUNT it runs each sample of bench_samples.h and writes lines to the console:
 //   total TICKS, op INDEX TICKS, stack BYTES (of the last sample), output HEX (of every sample).
@@ -19,8 +20,9 @@ void fault_handler(void);
 __attribute__((used, section(".vectors"))) static const struct {
     const uint32_t *stack;
     void (*handlers[15])(void);
-} vectors = {&stack[STACK_BYTES / 4],
-             {reset_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler}};
+} vectors = {
+    &stack[STACK_BYTES / 4],
+    {reset_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler}};
 
 static int32_t run(uint16_t first, uint16_t last)
 {

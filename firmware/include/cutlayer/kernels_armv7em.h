@@ -1,0 +1,38 @@
+// Kernels for Armv7E-M (Cortex-M4, M7, M33, M55: SMLAD and its kin), which the converter chooses
+// where they give the portable kernels' bytes: see converter/cutlayer_converter/ops/armv7em.py.
+// They exist only where the compiler has these instructions.
+#ifndef CUTLAYER_KERNELS_ARMV7EM_H
+#define CUTLAYER_KERNELS_ARMV7EM_H
+
+#include "cutlayer/kernels.h"
+
+// Convolution and fully connected layer. `weights` and `channels` are laid out for the kernel:
+// src/kernels/armv7em/tile.h.
+struct cl_conv_armv7em_params {
+    struct cl_shape input;
+    struct cl_shape output;
+    uint8_t kernel_height;
+    uint8_t kernel_width;
+    uint8_t stride_height;
+    uint8_t stride_width;
+    uint8_t pad_top;
+    uint8_t pad_left;
+    uint8_t away; // whether halves are rounded away from zero: not under a ReLU
+    int8_t input_zero_point;
+    int8_t activation_min;
+    int8_t activation_max;
+    uint32_t
+        line_pitch; // bytes of a line that is copied to scratch; 0 when windows lie in the input
+    const int32_t *weights;
+    const int32_t *channels; // by channel: 2 * bias, multiplier, rounding, shift
+};
+
+void cl_conv2d_armv7em(const void *params, const int8_t *input, const int8_t *second,
+                       int8_t *output, int8_t *scratch);
+
+// Depthwise convolution of 3 x 3 with the same stride of 1 or 2 both ways and a multiple of four
+// channels. `weights` are bytes as in cl_conv_params.
+void cl_depthwise_armv7em(const void *params, const int8_t *input, const int8_t *second,
+                          int8_t *output, int8_t *scratch);
+
+#endif

@@ -1,0 +1,92 @@
+// Convolution for Armv7E-M: three positions of a row at a time, widened to int16 in scratch,
+// against all output channels.
+//
+// Where windows leave the input, or a window's line is no whole number of words, the lines under a
+// row of outputs are first copied to scratch with the zero point around them.
+#include "cutlayer/kernels_armv7em.h"
+
+#include "kernels/armv7em/tile.h"
+
+#if defined(CL_ARMV7EM)
+#include <string.h>
+
+// The lines under output row y, `line_pitch` bytes apart.
+static void copy_lines(const struct cl_conv_armv7em_params *p, const int8_t *input, uint32_t y,
+                       int8_t *lines)
+{
+    const uint32_t input_bytes = (uint32_t)p->input.width * p->input.channels;
+    const uint32_t before = (uint32_t)p->pad_left * p->input.channels;
+    const uint32_t room = p->line_pitch - before;
+    const uint32_t inside = room < input_bytes ? room : input_bytes;
+    for (uint32_t ky = 0; ky < p->kernel_height; ky++, lines += p->line_pitch) {
+        const int32_t line = (int32_t)(y * p->stride_height + ky) - p->pad_top;
+        if (line < 0 || line >= (int32_t)p->input.height) {
+            memset(lines, p->input_zero_point, p->line_pitch);
+            continue;
+        }
+        memset(lines, p->input_zero_point, before);
+        memcpy(lines + before, input + (uint32_t)line * input_bytes, inside);
+        memset(lines + before + inside, p->input_zero_point, room - inside);
+    }
+}
+
+static void run_tile(struct cl_tile *tile, uint32_t positions, uint32_t channels)
+{
+    void (*const run)(const struct cl_tile *) = positions == 3 ? cl_tile_of_3 : cl_tile_of_2;
+    struct cl_tile odd = *tile;
+    tile->y_end = tile->y + (channels & ~(uint32_t)1);
+    run(tile);
+    if (channels & 1u) {
+        // The last channel comes in a pair with the one before it once more.
+        const uint32_t pairs = channels / 2;
+        odd.weights += pairs * 2 * odd.blocks;
+        odd.channels += pairs * 8;
+        odd.y += channels - 2;
+        odd.y_end = odd.y + 2;
+        run(&odd);
+    }
+}
+
+void cl_conv2d_armv7em(const void *params, const int8_t *input, const int8_t *second,
+                       int8_t *output, int8_t *scratch)
+{
+    const struct cl_conv_armv7em_params *p = params;
+    const uint32_t input_pitch = (uint32_t)p->input.width * p->input.channels;
+    const uint32_t words = ((uint32_t)p->kernel_width * p->input.channels + 3) / 4;
+    const uint32_t blocks = words * p->kernel_height, channels = p->output.channels;
+    const uint32_t step = (uint32_t)p->stride_width * p->input.channels;
+    const uint32_t pitch = p->line_pitch ? p->line_pitch : input_pitch;
+    uint32_t *const x = (uint32_t *)(void *)scratch;
+    int8_t *const lines = scratch + blocks * 24;
+    (void)second;
+    for (uint32_t y = 0; y < p->output.height; y++) {
+        const int8_t *row = input + y * p->stride_height * input_pitch;
+        if (p->line_pitch) {
+            copy_lines(p, input, y, lines);
+            row = lines;
+        }
+        for (uint32_t left = p->output.width; left > 0;) {
+            const uint32_t width = left == 3 || left > 4 ? 3 : 2;
+            const uint32_t positions = left < width ? left : width;
+            // A position without a second one is both.
+            struct cl_tile tile = {.y_stride = positions > 1 ? channels : 0,
+                                   .channels = p->channels,
+                                   .y = output,
+                                   .x = x,
+                                   .weights = (const uint32_t *)p->weights,
+                                   .blocks = blocks,
+                                   .away = p->away};
+            (width == 3 ? cl_widen_3 : cl_widen_2)(x, row, positions > 1 ? step : 0, words,
+                                                   p->kernel_height, pitch - 4 * words);
+            run_tile(&tile, width, channels);
+            row += positions * step;
+            output += positions * channels;
+            left -= positions;
+        }
+        if (p->activation_min != INT8_MIN || p->activation_max != INT8_MAX) {
+            const uint32_t count = p->output.width * channels;
+            cl_clamp_bytes(output - count, count, p->activation_min, p->activation_max);
+        }
+    }
+}
+#endif
