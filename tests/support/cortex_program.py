@@ -30,8 +30,18 @@ void cortex_m_stop(const char *reason) { semihosting_write(reason); semihosting_
 """
 
 
-def build_program(spec: BoardSpec, folder: Path, sources: Sequence[Path]) -> Path:
-    """Compiles `sources` as the firmware is compiled; headers may lie in `folder`."""
+def build_program(
+    spec: BoardSpec,
+    folder: Path,
+    sources: Sequence[Path],
+    *,
+    platform: str = PLATFORM,
+    flags: Sequence[str] = (),
+) -> Path:
+    """Compiles `sources` as the firmware is compiled; headers may lie in `folder`.
+
+    With `platform` come the port's start-up and semihosting; with "" the sources bring all of it.
+    """
     build = json.loads((BOARDS_FOLDER / f"{spec.name}.json").read_text())["build"]
     memory = {
         "FLASH_ORIGIN": build["flash_origin"],
@@ -40,23 +50,29 @@ def build_program(spec: BoardSpec, folder: Path, sources: Sequence[Path]) -> Pat
         "RAM_BYTES": spec.ram_bytes,
         "STACK_BYTES": spec.stack_bytes,
     }
-    platform, program = folder / "platform.c", folder / "program"
-    platform.write_text(PLATFORM)
+    program, more = folder / "program", []
+    if platform:
+        more = [folder / "platform.c", PORT / "cortex_m" / "startup.c", PORT / "cortex_m" / "semihosting.c"]
+        more[0].write_text(platform)
     command = ["arm-none-eabi-gcc", *build["machine_flags"], *(flag for flag in FLAGS if flag != "-fPIC")]
+    command += flags
     command += [f"-I{path}" for path in (INCLUDE, SOURCE, PORT, folder)]
     command += ["-ffunction-sections", "-Wl,--gc-sections", "-nostartfiles", "--specs=nosys.specs"]
     command += [f"-T{ROOT / build['linker_script']}"]
     command += [f"-Wl,--defsym={name}={value}" for name, value in memory.items()]
-    own = [platform, PORT / "cortex_m" / "startup.c", PORT / "cortex_m" / "semihosting.c"]
-    subprocess.run([*command, "-o", program, *sources, *own, "-lm"], check=True)
+    subprocess.run([*command, "-o", program, *sources, *more, "-lm"], check=True)
     return program
+
+
+def qemu_command(spec: BoardSpec) -> list[str]:
+    """QEMU with that machine, without UARTs and kernel."""
+    assert spec.machine
+    return ["qemu-system-arm", "-M", spec.machine, "-display", "none", "-monitor", "none"]
 
 
 def run_program(spec: BoardSpec, program: Path, *options: str) -> list[str]:
     """The lines that it says until main returns."""
-    assert spec.machine
-    command = ["qemu-system-arm", "-M", spec.machine, "-display", "none", "-monitor", "none"]
-    command += ["-serial", "null", "-chardev", "stdio,id=console", *options]
+    command = [*qemu_command(spec), "-serial", "null", "-chardev", "stdio,id=console", *options]
     command += ["-semihosting-config", "enable=on,target=native,chardev=console", "-kernel", str(program)]
     text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     return text.removesuffix("main returned").splitlines()
