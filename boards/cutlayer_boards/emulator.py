@@ -1,4 +1,4 @@
-"""Boards without hardware: the native process and QEMU."""
+"""Boards without hardware: the native process, QEMU and simavr."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cutlayer_boards import simavr
 from cutlayer_boards.errors import BoardError
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ async def emulate(
     with tempfile.TemporaryDirectory(prefix="cutlayer-") as name:
         if board.emulator == "native":
             running = _native(_native_command(firmware, listen or f"unix:{name}/link", microphone))
+        elif board.emulator == "simavr":
+            command = await _simavr_command(board, firmware, microphone, Path(name) / "eeprom")
+            running = _simavr(command, Path(name) / "link")
         else:
             command = _qemu_command(board, firmware, microphone, count_instructions)
             running = _qemu(command, board.serial, Path(name) / "link")
@@ -95,9 +99,9 @@ def _check(board: BoardSpec, microphone: Path | None, count_instructions: bool, 
         )
     if microphone is not None and not microphone.is_file():
         raise BoardError(f"the microphone's file {microphone} does not exist")
-    if board.emulator == "native" and count_instructions:
+    if board.emulator != "qemu" and count_instructions:
         raise BoardError(f"{board.name} cannot count instructions", "use --board qemu_mps2_an386")
-    if board.emulator == "qemu" and listen:
+    if board.emulator != "native" and listen:
         raise BoardError(f"{board.name} listens at a Unix socket of its own, not at {listen}")
 
 
@@ -147,6 +151,28 @@ async def _qemu(command: list[str], serial: int, path: Path) -> AsyncIterator[No
         command = [*command, "-chardev", link, "-echr", _NO_ESCAPE_KEY]
         command += ["-serial", "null"] * serial + ["-serial", "chardev:link"]
         async with _process(command, pass_fds=(listening.fileno(),)) as node:
+            node.url = f"unix://{path}"
+            yield node
+
+
+async def _simavr_command(
+    board: BoardSpec, firmware: Firmware, microphone: Path | None, eeprom: Path
+) -> list[str]:
+    program = await asyncio.to_thread(simavr.runner, board)
+    if microphone is not None:
+        await asyncio.to_thread(eeprom.write_bytes, simavr.eeprom(microphone, board))
+    content = "" if microphone is None else str(eeprom)
+    return [str(program), str(board.machine), str(board.clock_hz), str(firmware.path.resolve()), content]
+
+
+@contextlib.asynccontextmanager
+async def _simavr(command: list[str], path: Path) -> AsyncIterator[Node]:
+    """As QEMU: the socket listens before the board boots, and the board boots with its first host."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen(1)
+        descriptor = listening.fileno()
+        async with _process([*command, str(descriptor)], pass_fds=(descriptor,)) as node:
             node.url = f"unix://{path}"
             yield node
 

@@ -3,12 +3,14 @@
 #ifndef BOARD_H
 #define BOARD_H
 
+#include "cutlayer/microphone.h"
 #include "cutlayer/port.h"
 #include "cutlayer/recordings.h"
 
 struct board {
     struct cl_port port;
     struct cl_recordings recordings;
+    const struct cl_microphone *microphone; // null without one
 };
 
 // Opens the link, the clock and the recordings. The arguments are the process's; a bare-metal port

@@ -76,13 +76,20 @@ def copy_sources(bundle: Path, folder: Path) -> None:
         write_if_new(folder / name, content)
 
 
-def node_bytes(project: Path, sources: Path, folder: Path) -> int:
+def link_limits(board) -> list[str]:
+    """What the board's JSON says of the node's link buffers, as definitions (cutlayer/node.h)."""
+    limits = {"max_payload": "CL_NODE_MAX_PAYLOAD", "window_frames": "CL_NODE_WINDOW_FRAMES"}
+    given = {name: board.get(f"cutlayer.{field}", None) for field, name in limits.items()}
+    return [f"{name}={value}u" for name, value in given.items() if value is not None]
+
+
+def node_bytes(project: Path, sources: Path, folder: Path, definitions: list[str]) -> int:
     """cl_node_bytes of the model in `sources`, asked of a program for this computer; kept in `folder`."""
     core = project / "firmware" / "lib" / "cutlayer" / "src"
     include = project / "firmware" / "include"
     program = project / "firmware" / "scripts" / "node_bytes" / "main.c"
     compiled = [program, *sorted(sources.glob("*.c")), *sorted(core.rglob("*.c"))]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(definitions).encode())
     for path in [
         *compiled,
         *sorted(sources.glob("*.h")),
@@ -96,6 +103,7 @@ def node_bytes(project: Path, sources: Path, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     binary = folder / f"{kept.name}.program"
     command = ["gcc", "-std=c99", "-w", f"-I{include}", f"-I{core}", f"-I{sources}", "-o", str(binary)]
+    command += [f"-D{definition}" for definition in definitions]
     try:
         subprocess.run([*command, *map(str, compiled), "-lm"], check=True)
         text = subprocess.run([str(binary)], check=True, capture_output=True, text=True).stdout
@@ -121,12 +129,14 @@ def main(env, environment) -> None:
     try:
         bundle = bundle_folder(project, environment)
         copy_sources(bundle, sources)
-        memory_bytes = node_bytes(project, sources, build / "node_bytes")
+        limits = link_limits(env.BoardConfig())
+        memory_bytes = node_bytes(project, sources, build / "node_bytes", limits)
         write_if_new(sources / "cutlayer_build.h", build_header(memory_bytes, sensor(bundle, environment)))
     except BundleError as error:
         sys.stderr.write(f"error: {error}\n")
         env.Exit(1)
         return
+    env.Append(CPPDEFINES=limits)
     env.Append(CPPPATH=[str(sources), str(project / "firmware" / "port")])
     env.BuildSources("$BUILD_DIR/model", str(sources))
 

@@ -13,6 +13,11 @@ static struct recorded_inputs sensor;
 #define sensor_init recorded_inputs_init
 #endif
 
+#if defined(ARDUINO)
+#define main cutlayer_main // the core has a main of its own, which comes here by setup and loop
+int main(int argc, char **argv);
+#endif
+
 extern const struct cl_model cutlayer_model;
 
 static struct cl_node node;

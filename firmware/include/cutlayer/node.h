@@ -11,11 +11,16 @@
 #include "cutlayer/session.h"
 #include "cutlayer/train.h"
 
-// Longest payload and frames out of order that a node takes. Four longest frames fit the credit of
-// a 4096-byte ring: with three, a line that is busy both ways would wait for acknowledgements. A
-// port with a small receive ring gets shorter payloads.
+// Longest payload and frames out of order that a node takes; a build for a small board sets smaller
+// ones (boards/NAME.json: cutlayer.max_payload, cutlayer.window_frames), the same for all its
+// sources. Four longest frames fit the credit of a 4096-byte ring: with three, a line that is busy
+// both ways would wait for acknowledgements. A port with a small receive ring gets shorter payloads.
+#ifndef CL_NODE_MAX_PAYLOAD
 #define CL_NODE_MAX_PAYLOAD 952u
+#endif
+#ifndef CL_NODE_WINDOW_FRAMES
 #define CL_NODE_WINDOW_FRAMES 4u
+#endif
 
 // The part of a receive ring that no credit is given for: the host's frames without payload go
 // there.
@@ -51,7 +56,8 @@ struct cl_node {
 uint32_t cl_node_bytes(const struct cl_model *model);
 
 // Prepares a node. Returns the bytes used, or CL_ERROR_MEMORY, CL_ERROR_ARGUMENT (memory not
-// aligned, a receive ring too small for the shortest payload, or something missing).
+// aligned, a receive ring too small for the shortest payload, or something missing), or the error
+// of cl_engine_open.
 int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config) CL_CHECK_RESULT;
 
 // Does bounded work: reads and writes the link without blocking, and one piece of capture, head or
