@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import functools
 import json
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from cutlayer_boards.errors import BoardError
 
 BOARDS_FOLDER = Path(__file__).resolve().parents[1]
 PROJECT_FOLDER = BOARDS_FOLDER.parent
+ENGINES: tuple[Literal["compiled", "tflm"], ...] = ("compiled", "tflm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ class BoardSpec:
         receive_bytes: The port's ring of received bytes.
         constants_in_ram: True where tables are copied to RAM at start (AVR).
         system_ram_bytes: Static RAM of core, port and libraries beside what the memory table names.
-        apt_packages: What Debian and Ubuntu call the compiler and the emulator; "" where PlatformIO fetches it.
+        engine: What runs the head before the trainable layer (custom_engine in boards/NAME.ini): "compiled" is
+            the firmware's own kernels, "tflm" TensorFlow Lite Micro's interpreter.
+        hwids: USB vendor and product ids that the board shows.
+        apt_packages: What Debian and Ubuntu call compiler and emulator; "" if PlatformIO fetches it.
     """
 
     name: str
@@ -58,6 +63,8 @@ class BoardSpec:
     receive_bytes: int
     constants_in_ram: bool
     system_ram_bytes: int
+    engine: Literal["compiled", "tflm"]
+    hwids: tuple[tuple[int, int], ...]
     apt_packages: str
 
 
@@ -102,5 +109,17 @@ def _read(path: Path) -> BoardSpec:
         receive_bytes=own.get("receive_bytes", 4096),
         constants_in_ram=own.get("constants_in_ram", False),
         system_ram_bytes=own.get("system_ram_bytes", 0),
+        engine=_engine(path.with_suffix(".ini"), path.stem),
+        hwids=tuple((int(vendor, 16), int(product, 16)) for vendor, product in build.get("hwids", [])),
         apt_packages=build.get("apt_packages", ""),
     )
+
+
+def _engine(path: Path, environment: str) -> Literal["compiled", "tflm"]:
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read(path)
+    named = ini.get(f"env:{environment}", "custom_engine", fallback="compiled")
+    for engine in ENGINES:
+        if named == engine:
+            return engine
+    raise BoardError(f"{path}: custom_engine = {named} is not one of {', '.join(ENGINES)}")

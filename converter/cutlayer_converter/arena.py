@@ -109,7 +109,7 @@ def plan(
         raise ConvertError(message, "cut the model after a layer that computes something")
     buffers = _buffers(graph, lowered, roots)
     scratch = [Buffer(step.scratch_bytes, index, index) for index, step in enumerate(lowered)]
-    arena_bytes = _place([*{id(buffer): buffer for buffer in buffers.values()}.values(), *scratch])
+    arena_bytes = place([*{id(buffer): buffer for buffer in buffers.values()}.values(), *scratch])
 
     def offset(tensor: Tensor | None) -> int:
         return 0 if tensor is None else buffers[roots[tensor.index]].offset
@@ -185,11 +185,11 @@ def _buffers(graph: Graph, lowered: list[Lowered], roots: dict[int, int]) -> dic
     return buffers
 
 
-def _place(buffers: list[Buffer]) -> int:
+def place(buffers: list[Buffer]) -> int:
     """Gives every buffer its offset; returns the arena's bytes."""
     buffers = [buffer for buffer in buffers if buffer.size]
     floor = max(
-        sum(_aligned(other.size) for other in buffers if other.first <= step <= other.last)
+        sum(align(other.size) for other in buffers if other.first <= step <= other.last)
         for step in range(max(buffer.last for buffer in buffers) + 1)
     )
     best: tuple[int, list[int]] | None = None
@@ -197,7 +197,7 @@ def _place(buffers: list[Buffer]) -> int:
         total = 0
         for position, buffer in enumerate(order):
             buffer.offset = _gap(buffer, order[:position])
-            total = max(total, buffer.offset + _aligned(buffer.size))
+            total = max(total, buffer.offset + align(buffer.size))
         if best is None or total < best[0]:
             best = total, [buffer.offset for buffer in buffers]
         if total == floor:
@@ -221,13 +221,14 @@ def _gap(buffer: Buffer, placed: list[Buffer]) -> int:
     """The lowest offset where no placed buffer that meets this one lies."""
     offset = 0
     for other in sorted((other for other in placed if other.meets(buffer)), key=lambda other: other.offset):
-        if offset + _aligned(buffer.size) <= other.offset:
+        if offset + align(buffer.size) <= other.offset:
             break
-        offset = max(offset, other.offset + _aligned(other.size))
+        offset = max(offset, other.offset + align(other.size))
     return offset
 
 
-def _aligned(size: int) -> int:
+def align(size: int) -> int:
+    """The size rounded up to the alignment of a place in the arena."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 

@@ -4,6 +4,8 @@ manifest.json    this file's `Manifest`
 head.tflite      the int8 head: any TensorFlow Lite Micro runs it
 tail.keras       the tail, taking float32 activations of the cut
 firmware/        cutlayer_model.c and .h: the compiled head
+firmware/tflm/   for boards with custom_engine = tflm: the same for TensorFlow Lite Micro's interpreter, and
+                 cutlayer_engine.cc
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ MANIFEST = "manifest.json"
 HEAD = "head.tflite"
 TAIL = "tail.keras"
 FIRMWARE = "firmware"
+TFLM = "tflm"
 
 Kind = Literal["conv2d", "depthwise", "dense"]
 Activation = Literal["none", "relu", "relu6"]

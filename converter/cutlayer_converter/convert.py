@@ -127,7 +127,7 @@ def _write(folder: Path, head: Head, manifest: Manifest, identity: bytes) -> Non
         (made / bundle.HEAD).write_bytes(head.tflite)
         with quiet():
             head.split.tail.save(made / bundle.TAIL)
-        emit(head.graph, head.plan, model_id=identity, trainable=head.trainable, out=made / bundle.FIRMWARE)
+        _emit(head, identity, made / bundle.FIRMWARE)
         (made / bundle.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         _replace(folder, made, staging / "old")
     except OSError as error:
@@ -136,6 +136,20 @@ def _write(folder: Path, head: Head, manifest: Manifest, identity: bytes) -> Non
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _emit(head: Head, identity: bytes, folder: Path) -> None:
+    emit(head.graph, head.plan, model_id=identity, trainable=head.trainable, out=folder)
+    if head.interpreted:
+        (folder / bundle.TFLM).mkdir()
+        emit(
+            head.graph,
+            head.plan,
+            model_id=identity,
+            trainable=head.trainable,
+            out=folder / bundle.TFLM,
+            interpreted=head.interpreted,
+        )
 
 
 def _replace(folder: Path, made: Path, old: Path) -> None:

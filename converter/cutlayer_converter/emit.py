@@ -1,4 +1,4 @@
-"""The compiled head as C: cutlayer_model.c and cutlayer_model.h."""
+"""The head as C: cutlayer_model.c and cutlayer_model.h, and cutlayer_engine.cc for an interpreter."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from cutlayer_converter.arena import ArenaPlan, Step
     from cutlayer_converter.graph import Graph
+    from cutlayer_converter.interpreter import Interpreted
     from cutlayer_converter.trainable import TrainableSpec
 
-C_TYPES = {"int8": "int8_t", "int32": "int32_t", "float32": "float"}
-VALUES_A_LINE = {"int8": 20, "int32": 8, "float32": 6}
+C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "float32": "float"}
+VALUES_A_LINE = {"int8": 20, "uint8": 24, "int32": 8, "float32": 6}
+INTERPRETER = "cl_engine_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +34,42 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A kernel run as the templates print it."""
+    """A kernel run as the templates print it.
+
+    Attributes:
+        comment: For people.
+        step: Kernel and offsets.
+        params_name: The C constant that the kernel is given.
+        fields: Of that constant, or None when it is another file's.
+    """
 
     comment: str
     step: Step
     params_name: str
-    fields: list[tuple[str, str]]
+    fields: list[tuple[str, str]] | None
 
 
 def emit(
-    graph: Graph, plan: ArenaPlan, *, model_id: bytes, trainable: TrainableSpec | None, out: Path
+    graph: Graph,
+    plan: ArenaPlan,
+    *,
+    model_id: bytes,
+    trainable: TrainableSpec | None,
+    out: Path,
+    interpreted: Interpreted | None = None,
 ) -> list[Path]:
     """Writes cutlayer_model.c and cutlayer_model.h into the existing folder `out`; returns their paths.
 
-    `model_id` is the bundle's SHA-256 (32 bytes).
+    `model_id` is the bundle's SHA-256 (32 bytes). With `interpreted` its plan takes the place of `plan`,
+    and cutlayer_engine.cc holds the interpreter's model.
     """
     import jinja2
 
     if len(model_id) != 32:
         message = f"model_id has {len(model_id)} bytes, not 32"
         raise ValueError(message)
+    if interpreted is not None:
+        plan = interpreted.plan
     arrays: list[Array] = []
     runs = [_run(index, step, arrays) for index, step in enumerate(plan.steps)]
     if trainable is not None:
@@ -67,6 +85,7 @@ def emit(
     values = {
         "arrays": arrays,
         "graph": graph,
+        "interpreted": interpreted,
         "input_shape": _shape(graph.input.shape),
         "model_id": ", ".join(f"0x{byte:02x}" for byte in model_id),
         "name": model_id.hex()[:16],
@@ -77,8 +96,12 @@ def emit(
         "trainable": trainable,
         "weight_count": 0 if trainable is None else int(np.prod(trainable.weight_shape)),
     }
+    names = ["cutlayer_model.c", "cutlayer_model.h"]
+    if interpreted is not None:
+        names.append("cutlayer_engine.cc")
+        values["flatbuffer"] = _array("model", np.frombuffer(interpreted.tflite, np.uint8))
     paths = []
-    for name in ("cutlayer_model.c", "cutlayer_model.h"):
+    for name in names:
         path = out / name
         path.write_text(environment.get_template(f"{name}.j2").render(values), encoding="ascii")
         paths.append(path)
@@ -87,6 +110,8 @@ def emit(
 
 def _run(index: int, step: Step, arrays: list[Array]) -> Run:
     lowered = step.lowered
+    if lowered.kernel == INTERPRETER:
+        return Run("", step, "cutlayer_engine", None)
     fields = []
     for field, value in lowered.params.items():
         if isinstance(value, np.ndarray):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cutlayer_converter.arena import ArenaPlan, plan
 from cutlayer_converter.graph import Graph, read_graph
+from cutlayer_converter.interpreter import Interpreted, interpret, memory_lines
 from cutlayer_converter.memory import memory_table
 from cutlayer_converter.quantize import quantize_head
 from cutlayer_converter.trainable import TrainableSpec, find_trainable
@@ -32,6 +33,7 @@ class Head:
         trainable: The layer that the board updates, or None.
         untrainable_reason: Why there is none.
         memory: The memory table.
+        interpreted: The head for the interpreter, when the board's engine is that.
     """
 
     split: Split
@@ -41,18 +43,22 @@ class Head:
     trainable: TrainableSpec | None
     untrainable_reason: str | None
     memory: tuple[MemoryLine, ...]
+    interpreted: Interpreted | None = None
 
 
 def compile_head(split: Split, samples: NDArray[np.float32], optimizer: Optimizer, board: BoardSpec) -> Head:
     """Quantizes the head on `samples` (float32 [n, ...]) and plans its memory.
 
     Raises:
-        ConvertError: It cannot be int8, or has an op that the firmware lacks.
+        ConvertError: It cannot be int8, or has an op that the firmware or the board's engine lacks.
     """
     tflite = quantize_head(split.head, samples)
     graph = read_graph(tflite)
     arena_plan = plan(graph, board.instruction_set, trainable_end=True)
     found = find_trainable(arena_plan, optimizer)
     trainable, reason = (None, found) if isinstance(found, str) else (found, None)
-    memory = memory_table(arena_plan, trainable, board)
-    return Head(split, tflite, graph, arena_plan, trainable, reason, memory)
+    interpreted = interpret(tflite, graph, arena_plan, trainable) if board.engine == "tflm" else None
+    memory = memory_table(interpreted.plan if interpreted else arena_plan, trainable, board)
+    if interpreted:
+        memory += memory_lines(interpreted)
+    return Head(split, tflite, graph, arena_plan, trainable, reason, memory, interpreted)

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from tflite_builder import RELU, RELU6, SAME, VALID, TfliteBuilder
 
 from cutlayer_converter import verify
-from cutlayer_converter.arena import Buffer, plan
-from cutlayer_converter.arena import _place as place
+from cutlayer_converter.arena import Buffer, place, plan
 from cutlayer_converter.emit import emit
 from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.graph import read_graph
