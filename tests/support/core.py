@@ -25,7 +25,8 @@ def core_library(
     """Compiles `sources`, declares what `headers` ("cutlayer/head.h") say; anew when a C file changes."""
     flags = [*FLAGS, *(f"-D{name}" for name in defines), f"-I{INCLUDE}", f"-I{SOURCE}"]
     digest = hashlib.sha256(repr((flags, headers, extra_cdef)).encode())
-    watched = {*sources, *INCLUDE.rglob("*.h"), *SOURCE.rglob("*.[ch]")}
+    named = [INCLUDE / header for header in headers]
+    watched = {*sources, *named, *INCLUDE.rglob("*.h"), *SOURCE.rglob("*.[ch]")}
     for path in sorted(watched):
         digest.update(str(path).encode() + path.read_bytes())
     library = BUILD / f"core-{digest.hexdigest()[:16]}.so"
