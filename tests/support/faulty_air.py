@@ -56,7 +56,7 @@ class FaultyAir(Air):
         self._cuts = set(cuts)
         self._packet_bytes = packet_bytes
         self._ways = itertools.cycle(WAYS)
-        self._random = random.Random(f"air {seed}")
+        self._random = {kind: random.Random(f"air {kind} {seed}") for kind in self._loss}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def device(self, name: str, *, packet_bytes: int | None = None) -> Device:
@@ -75,7 +75,7 @@ class FaultyAir(Air):
                 task = asyncio.create_task(self.cut(next(self._ways)))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            if self._random.random() < self._loss[data[4]]:
+            if self._random[data[4]].random() < self._loss[data[4]]:
                 self.lost += 1
                 return
         super().send_acl_data(sender_controller, destination_address, transport, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cutlayer_host.errors import TransportError
@@ -11,6 +12,9 @@ from cutlayer_host.transports.memory import MemoryTransport, memory_pair
 from cutlayer_host.transports.nordic_uart import BlePeripheral
 from cutlayer_host.transports.serial import SerialPort, open_serial, serial_ports
 from cutlayer_host.transports.socket import listen_tcp, open_tcp, open_unix
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 __all__ = [
     "BlePeripheral",
@@ -24,7 +28,12 @@ __all__ = [
     "serial_ports",
 ]
 
-_OPENERS = {"ble": open_ble, "serial": open_serial, "tcp": open_tcp, "unix": open_unix}
+_OPENERS: dict[str, Callable[[str], Awaitable[Transport]]] = {
+    "ble": open_ble,
+    "serial": open_serial,
+    "tcp": open_tcp,
+    "unix": open_unix,
+}
 
 
 async def open_transport(url: str) -> Transport:

@@ -130,14 +130,13 @@ class BleakCarrier:
     @property
     def value_bytes(self) -> int:
         """See `Carrier.value_bytes`; it can grow while a connection is young."""
-        return 0 if self._rx is None else self._rx.max_write_without_response_size
+        return self._open_rx().max_write_without_response_size
 
     async def send(self, value: bytes) -> bool:
         """See `Carrier.send`; bleak itself waits where the system refuses a value."""
-        if self._gone.is_set() or self._rx is None:
-            raise CarrierGone
+        rx = self._open_rx()
         try:
-            await self._client.write_gatt_char(self._rx, value, response=False)
+            await self._client.write_gatt_char(rx, value, response=False)
         except _bleak_errors() as error:
             raise CarrierGone from error
         return True
@@ -150,6 +149,12 @@ class BleakCarrier:
         with contextlib.suppress(*_bleak_errors()):
             await self._client.disconnect()
         self._gone.set()
+
+    def _open_rx(self) -> BleakGATTCharacteristic:
+        # Backends know nothing of a characteristic whose connection has ended, not even its size.
+        if self._gone.is_set() or self._rx is None:
+            raise CarrierGone
+        return self._rx
 
 
 async def open_ble(url: str) -> GattTransport:

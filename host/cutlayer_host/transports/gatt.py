@@ -31,7 +31,7 @@ class Carrier(Protocol):
 
     @property
     def value_bytes(self) -> int:
-        """The most bytes that a value may have now."""
+        """The most bytes that a value may have now, 1 or more. Raises CarrierGone."""
         ...
 
     async def send(self, value: bytes) -> bool:
@@ -123,8 +123,8 @@ class GattPipe:
         sent = 0
         while sent < len(data):
             carrier = await self._attached()
-            value = data[sent : sent + carrier.value_bytes]
             try:
+                value = data[sent : sent + carrier.value_bytes]
                 if await carrier.send(value):
                     sent += len(value)
                 else:
