@@ -161,7 +161,7 @@ def _digest(environment: str, bundle: Path, sensor: Sensor | None) -> str:
     digest = hashlib.sha256(repr((environment, sensor, _head_input(bundle))).encode())
     for path in sorted(sources):
         digest.update(str(path.relative_to(PROJECT_FOLDER)).encode() + path.read_bytes())
-    for path in sorted((bundle / "firmware").iterdir()):
+    for path in sorted(path for path in (bundle / "firmware").rglob("*") if path.is_file()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 

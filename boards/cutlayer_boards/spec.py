@@ -39,8 +39,8 @@ class BoardSpec:
         receive_bytes: The port's ring of received bytes.
         constants_in_ram: True where tables are copied to RAM at start (AVR).
         system_ram_bytes: Static RAM of core, port and libraries beside what the memory table names.
-        engine: What runs the head before the trainable layer (custom_engine in boards/NAME.ini): "compiled" is
-            the firmware's own kernels, "tflm" TensorFlow Lite Micro's interpreter.
+        engine: What runs the head before the trainable layer (custom_engine in boards/NAME.ini): "compiled",
+            the firmware's own kernels, or "tflm", TensorFlow Lite Micro's interpreter.
         hwids: USB vendor and product ids that the board shows.
         apt_packages: What Debian and Ubuntu call compiler and emulator; "" if PlatformIO fetches it.
     """

@@ -6,6 +6,9 @@ copied below the build folder when they differ, and cutlayer_build.h beside them
     CUTLAYER_NODE_BYTES    the node's memory for this model, so that what does not fit is a link error
     CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: head inputs (firmware/lib/recorded).
                            By the head's input, or as CUTLAYER_SENSOR in the environment says.
+
+In the board's .ini, custom_engine = tflm builds the bundle's head for TensorFlow Lite Micro's interpreter;
+custom_engine_bytes = N gives the interpreter that much RAM where the converter's figure is not enough.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ AUDIO_SHAPE = [49, 40, 1]
 AUDIO_SCALE = 1.0 / 128.0
 AUDIO_ZERO_POINT = -128
 SENSORS = ("audio", "recorded")
+ENGINES = {"compiled": "firmware", "tflm": "firmware/tflm"}  # and where the bundle has the head for them
+SOURCE_SUFFIXES = (".c", ".h", ".cc")
 
 
 class BundleError(Exception):
@@ -57,6 +62,28 @@ def sensor(bundle: Path, environment: dict[str, str]) -> str:
     return "audio" if hears else "recorded"
 
 
+def head_folder(bundle: Path, engine: str) -> Path:
+    """Where the bundle has its sources for the engine that the board's .ini names."""
+    if engine not in ENGINES:
+        raise BundleError(f"custom_engine = {engine} is not one of {', '.join(ENGINES)}")
+    folder = bundle / ENGINES[engine]
+    if not (folder / "cutlayer_model.c").is_file():
+        raise BundleError(
+            f"{bundle} has no head for custom_engine = {engine}: {folder} does not exist\n"
+            "next: convert it again: cutlayer convert ... --board BOARD, for the board whose .ini says so"
+        )
+    return folder
+
+
+def engine_bytes(given: str) -> list[str]:
+    """custom_engine_bytes as definitions; nothing where it is not set."""
+    if not given:
+        return []
+    if not given.isdecimal() or int(given) % 16 or not int(given):
+        raise BundleError(f"custom_engine_bytes = {given} is not a multiple of 16")
+    return [f"CUTLAYER_ENGINE_BYTES={given}u"]
+
+
 def write_if_new(path: Path, content: bytes) -> None:
     if not path.is_file() or path.read_bytes() != content:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,12 +92,12 @@ def write_if_new(path: Path, content: bytes) -> None:
         partial.rename(path)
 
 
-def copy_sources(bundle: Path, folder: Path) -> None:
-    """Copies the bundle's C files to `folder`, and takes away what an earlier bundle left there."""
-    wanted = {path.name: path.read_bytes() for path in (bundle / "firmware").glob("*.[ch]")}
+def copy_sources(head: Path, folder: Path) -> None:
+    """Copies the head's sources to `folder`, and takes away what an earlier bundle left there."""
+    wanted = {path.name: path.read_bytes() for path in head.iterdir() if path.suffix in SOURCE_SUFFIXES}
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.[ch]"):
-        if path.name not in wanted:
+    for path in folder.iterdir():
+        if path.suffix in SOURCE_SUFFIXES and path.name not in wanted:
             path.unlink()
     for name, content in wanted.items():
         write_if_new(folder / name, content)
@@ -128,8 +155,11 @@ def main(env, environment) -> None:
     sources = build / "bundle"
     try:
         bundle = bundle_folder(project, environment)
-        copy_sources(bundle, sources)
-        limits = link_limits(env.BoardConfig())
+        head = head_folder(bundle, env.GetProjectOption("custom_engine", "compiled"))
+        copy_sources(head, sources)
+        limits = link_limits(env.BoardConfig()) + engine_bytes(
+            env.GetProjectOption("custom_engine_bytes", "")
+        )
         memory_bytes = node_bytes(project, sources, build / "node_bytes", limits)
         write_if_new(sources / "cutlayer_build.h", build_header(memory_bytes, sensor(bundle, environment)))
     except BundleError as error:

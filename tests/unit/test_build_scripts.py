@@ -31,9 +31,13 @@ class FakeEnv:
         self.variables = {"$PROJECT_DIR": str(project), "$BUILD_DIR": str(project / "build/pio/build/native")}
         self.appended: dict[str, list[str]] = {}
         self.built: list[tuple[str, str]] = []
+        self.options: dict[str, str] = {}
 
     def subst(self, text: str) -> str:
         return self.variables[text]
+
+    def GetProjectOption(self, name: str, default: str) -> str:  # noqa: N802
+        return self.options.get(name, default)
 
     def Append(self, **values: list[str]) -> None:  # noqa: N802 - SCons names it so
         for name, value in values.items():
@@ -105,18 +109,45 @@ def test_sensor_goes_by_the_heads_input(bundle_script, tmp_path, given, expected
         bundle_script.sensor(bundle, {"CUTLAYER_SENSOR": "nose"})
 
 
+def test_engine_picks_the_head(bundle_script, tmp_path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    assert bundle_script.head_folder(bundle, "compiled") == bundle / "firmware"
+    with pytest.raises(
+        bundle_script.BundleError, match=r"no head for custom_engine = tflm.*\nnext: convert it"
+    ):
+        bundle_script.head_folder(bundle, "tflm")
+    (bundle / "firmware" / "tflm").mkdir()
+    (bundle / "firmware" / "tflm" / "cutlayer_model.c").write_text("const int cutlayer_model = 2;\n")
+    (bundle / "firmware" / "tflm" / "cutlayer_engine.cc").write_text("const int cutlayer_engine = 2;\n")
+    assert bundle_script.head_folder(bundle, "tflm") == bundle / "firmware" / "tflm"
+    bundle_script.copy_sources(bundle / "firmware" / "tflm", tmp_path / "sources")
+    assert (tmp_path / "sources" / "cutlayer_engine.cc").is_file()
+    bundle_script.copy_sources(bundle / "firmware", tmp_path / "sources")
+    assert [path.name for path in (tmp_path / "sources").iterdir()] == ["cutlayer_model.c"]
+    with pytest.raises(bundle_script.BundleError, match="custom_engine = onnx is not one of compiled, tflm"):
+        bundle_script.head_folder(bundle, "onnx")
+
+
+def test_engine_bytes(bundle_script) -> None:
+    assert bundle_script.engine_bytes("") == []
+    assert bundle_script.engine_bytes("20480") == ["CUTLAYER_ENGINE_BYTES=20480u"]
+    for wrong in ("0", "100", "20 KB"):
+        with pytest.raises(bundle_script.BundleError, match=f"custom_engine_bytes = {wrong}"):
+            bundle_script.engine_bytes(wrong)
+
+
 def test_sources_are_copied_only_when_they_differ(bundle_script, tmp_path) -> None:
     bundle, folder = make_bundle(tmp_path / "bundle"), tmp_path / "sources"
     folder.mkdir()
     (folder / "left_over.c").write_text("of an earlier bundle")
-    bundle_script.copy_sources(bundle, folder)
+    bundle_script.copy_sources(bundle / "firmware", folder)
     copied = folder / "cutlayer_model.c"
     assert [path.name for path in folder.iterdir()] == ["cutlayer_model.c"]
     before = copied.stat()
-    bundle_script.copy_sources(bundle, folder)
+    bundle_script.copy_sources(bundle / "firmware", folder)
     assert copied.stat().st_ino == before.st_ino
     (bundle / "firmware" / "cutlayer_model.c").write_text("const int cutlayer_model = 2;\n")
-    bundle_script.copy_sources(bundle, folder)
+    bundle_script.copy_sources(bundle / "firmware", folder)
     assert copied.read_text() == "const int cutlayer_model = 2;\n"
 
 
