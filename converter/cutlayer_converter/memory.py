@@ -22,6 +22,8 @@ LINK_BYTES = 5824
 NODE_BYTES = 1024
 # A port's ring of received bytes.
 RECEIVE_BYTES = 4096
+# CL_TRAIN_ROWS.
+WAITING_ROWS = 8
 # Core, port, C library and the tables' structs, on Cortex-M4 with -O2. The linker's map has the real figure.
 CODE_BYTES = 48 * 1024
 # An op: struct cl_op and its parameters, rounded up.
@@ -64,7 +66,7 @@ def table_text(lines: Sequence[MemoryLine], board: BoardSpec) -> str:
 
 
 def _training(trainable: TrainableSpec | None) -> list[tuple[str, int]]:
-    """The parts of cl_train_bytes, aligned to 8 in the last one, and the row of the gradient."""
+    """The parts of cl_train_bytes, aligned to 8 in the first one, and the row of the gradient at hand."""
     if trainable is None:
         return []
     channels = trainable.channel_count
@@ -72,10 +74,12 @@ def _training(trainable: TrainableSpec | None) -> list[tuple[str, int]]:
     parameters = weights + channels
     moments = 2 if trainable.optimizer == "adam" else 1
     images = parameters + 12 * channels  # int8 weights and shifts; biases, multipliers, weight scales
-    padding = -(4 * (2 + moments) * parameters + images) % 8
+    waiting = 2 * WAITING_ROWS * -(-channels // 4) * 4  # int16, in blocks of four channels
+    padding = -(4 * (2 + moments) * parameters + images + waiting) % 8
     return [
-        ("trainable layer's weights", images + padding + channels),
+        ("trainable layer's weights", images + padding),
         ("master weights", 4 * parameters),
         (f"optimizer ({trainable.optimizer})", 4 * moments * parameters),
         ("gradient accumulator", 4 * parameters),
+        ("gradient rows", waiting + channels),
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from core import FLAGS, INCLUDE, ROOT, SOURCE
 from cortex_program import build_program, run_program
-from train_layer import ACTIVATIONS, KINDS, OPTIMIZERS, SOURCES, random_layer
+from train_layer import ACTIVATIONS, KINDS, OPTIMIZERS, SOURCES, random_layer, wide_layer
 from train_reference import Config, F, Layer, Reference, activation_range
 
 from cutlayer_boards.spec import board
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HERE = ROOT / "tests" / "emulation"
-CASES = [(kind, optimizer) for kind in KINDS for optimizer in OPTIMIZERS]
+CASES = [(kind, optimizer, wide) for wide in (False, True) for kind in KINDS for optimizer in OPTIMIZERS]
 STEPS = 200
 NATIVE = """
 #include <stdint.h>
@@ -30,8 +30,9 @@ void say(const char *text) { fputs(text, stdout); }
 
 
 def case(index: int) -> tuple[Layer, Config]:
-    kind, optimizer = CASES[index]
-    return random_layer(np.random.default_rng(40 + index), kind), Config(optimizer, F(0.9))
+    kind, optimizer, wide = CASES[index]
+    make = wide_layer if wide else random_layer
+    return make(np.random.default_rng(40 + index), kind), Config(optimizer, F(0.9))
 
 
 def hexed(value: object) -> str:

@@ -9,7 +9,7 @@
 
 void say(const char *text);
 
-static uint64_t memory[16384 / 8];
+static uint64_t memory[32768 / 8];
 static int8_t input[1024], output[1024], g[64];
 static uint64_t scratch[1024]; // aligned as the arena is
 static struct cl_train train;

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from train_layer import KINDS, OPTIMIZERS, CoreTrain, random_input, random_layer
+from train_layer import KINDS, OPTIMIZERS, CoreTrain, random_input, random_layer, wide_layer
 from train_reference import Config, F, Layer, Reference
 
 CONFIGS = {"sgd": Config("sgd", F(0.9)), "adam": Config("adam", F(0.9))}
@@ -47,9 +47,8 @@ def one_step(
         np.testing.assert_array_equal(y, reference.forward(a))
         assert saturated == reference.saturated(y)
         g = random_gradient(rng, y)
-        core.accumulate(a, g)
+        assert core.accumulate(a, g) == sample + 1
         reference.accumulate(a, g)
-        assert core.end_sample() == sample + 1
     scale = F(rng.uniform(1e-5, 1e-3))
     assert core.apply(scale, rate) == 0
     reference.apply(scale, F(rate))
@@ -87,6 +86,35 @@ def test_single_steps_equal_numpy(
     assert_equal_state(core, reference)
     for _ in range(2):
         one_step(rng, core, reference, samples, rate)
+        assert_equal_state(core, reference)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_wide_layers_equal_numpy(kind: str, optimizer: str) -> None:
+    rng = np.random.default_rng(17)
+    layer, config = wide_layer(rng, kind), CONFIGS[optimizer]
+    core, reference = CoreTrain(layer, config), Reference(layer, config)
+    for samples in (1, 2, 3):
+        one_step(rng, core, reference, samples, 0.01)
+        assert_equal_state(core, reference)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_may_come_in_any_order_and_not_all(kind: str) -> None:
+    """Only those that came count, wherever the sample ends."""
+    rng = np.random.default_rng(18)
+    layer = wide_layer(rng, kind)
+    core, reference = CoreTrain(layer, CONFIGS["sgd"]), Reference(layer, CONFIGS["sgd"])
+    positions = layer.output_shape[0] * layer.output_shape[1]
+    for count in range(1, positions + 1):
+        a, order = random_input(rng, layer), rng.permutation(positions)[:count]
+        g = np.zeros((positions, layer.channels), np.int8)
+        for position in order:
+            g[position] = rng.integers(-128, 128, layer.channels)
+            assert core.accumulate_row(a, int(position), g[position]) == 0
+        core.end_sample()
+        reference.accumulate(a, g)
         assert_equal_state(core, reference)
 
 
@@ -173,14 +201,13 @@ def test_clear_drops_the_half_step() -> None:
     a = random_input(rng, layer)
     g = random_gradient(rng, core.forward(a)[0])
     core.accumulate(a, g)
-    core.end_sample()
     assert core.read("accumulator").any()
+    core.accumulate_row(a, 0, g[0])
     core.clear()
     assert not core.read("accumulator").any()
     assert (core.train.samples_in_step, core.train.rows_in_step, core.train.saturated) == (0, 0, 0)
     for train in (core, undisturbed):
-        train.accumulate(a, g)
-        assert train.end_sample() == 1
+        assert train.accumulate(a, g) == 1
         assert train.apply(1e-3, 1e-2) == 0
     np.testing.assert_array_equal(core.read("master"), undisturbed.read("master"))
 

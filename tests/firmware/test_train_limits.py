@@ -127,6 +127,7 @@ def test_accumulator_takes_rows_max_rows_and_no_more() -> None:
     pointer_a, pointer_g = core._pointer("int8_t", a), core._pointer("int8_t", g)
     for _ in range(rows):
         assert core.lib.cl_train_accumulate(core.train, pointer_a, 0, pointer_g) == 0
+    core.end_sample()
     full = core.image()
     assert core.lib.cl_train_accumulate(core.train, pointer_a, 0, pointer_g) == CL_ERROR_OVERFLOW
     assert core.image() == full

@@ -71,6 +71,30 @@ def random_layer(rng: np.random.Generator, kind: str, activation: str | None = N
     )
 
 
+def wide_layer(rng: np.random.Generator, kind: str) -> Layer:
+    """More of everything than goes at once: channels, elements of a kernel's row, positions."""
+    taps, shape = (2, 3) if kind != "dense" else (1, 1), (4, 5, 15) if kind != "dense" else (1, 1, 37)
+    channels = 15 if kind == "depthwise" else 11
+    count = channels * taps[0] * taps[1] * (1 if kind == "depthwise" else shape[2])
+    return Layer(
+        kind=kind,
+        input_shape=shape,
+        output_shape=(*shape[:2], channels),
+        kernel=taps,
+        stride=(1, 1),
+        pad=(0, 1 if kind != "dense" else 0),
+        depth_multiplier=1,
+        input_scale=F(0.05),
+        input_zero_point=-128,
+        output_scale=F(0.25),
+        output_zero_point=-128,
+        activation="relu",
+        weights=rng.integers(-127, 128, count).astype(np.int8),
+        bias=rng.integers(-20000, 20000, channels).astype(np.int32),
+        weight_scale=rng.uniform(0.001, 0.02, channels).astype(F),
+    )
+
+
 def random_input(rng: np.random.Generator, layer: Layer) -> np.ndarray:
     return rng.integers(-128, 128, layer.input_shape).astype(np.int8)
 
@@ -178,9 +202,11 @@ class CoreTrain:
             )
         )
 
-    def accumulate(self, a: np.ndarray, g: np.ndarray) -> None:
+    def accumulate(self, a: np.ndarray, g: np.ndarray) -> int:
+        """A whole sample; returns the samples in this step."""
         for position, row in enumerate(g):
             assert self.accumulate_row(a, position, np.ascontiguousarray(row)) == 0
+        return self.end_sample()
 
     def apply(self, gradient_scale: float, rate: float) -> int:
         return int(self.lib.cl_train_apply(self.train, float(gradient_scale), float(rate)))
@@ -207,8 +233,16 @@ class CoreTrain:
         return np.frombuffer(bytes(buffer), dtype)
 
     def image(self) -> bytes:
-        """Every byte of the state and of the memory, to see that nothing changed."""
-        return bytes(self.ffi.buffer(self.train)) + bytes(self.ffi.buffer(self.memory))
+        """Every byte of the state and of the memory, to see that nothing changed.
+
+        But for the rows that waited, once they are added: their memory is an update's scratch.
+        """
+        memory = bytearray(self.ffi.buffer(self.memory))
+        if not self.train.waiting_count:
+            start = int(self.ffi.cast("char *", self.train.waiting) - self.ffi.cast("char *", self.memory))
+            count = self.ffi.cast("char *", self.train.weights) - self.ffi.cast("char *", self.train.waiting)
+            memory[start : start + int(count)] = bytes(int(count))
+        return bytes(self.ffi.buffer(self.train)) + bytes(memory)
 
     def _pointer(self, kind: str, array: np.ndarray) -> Any:
         return self.ffi.cast(f"{kind} *", self.ffi.from_buffer(array))

@@ -51,6 +51,16 @@ struct cl_trainable {
     enum cl_activation activation;
 };
 
+// Rows of the gradient that wait, to be added together; in blocks of channels.
+#define CL_TRAIN_ROWS 8
+#define CL_TRAIN_BLOCK 4
+
+// What two rows have at one place.
+struct cl_pair {
+    int16_t first;
+    int16_t second;
+};
+
 struct cl_train_config {
     enum cl_optimizer optimizer;
     float momentum; // SGD: momentum in [0, 1); Adam: beta 1
@@ -64,16 +74,20 @@ struct cl_train {
     struct cl_train_config config;
     struct cl_conv_params params; // runs the layer from RAM
     float output_scale;
-    int8_t *weights;      // [weight_count]
-    int32_t *bias;        // [channel_count]
-    int32_t *multiplier;  // [channel_count]
-    int8_t *shift;        // [channel_count]
-    float *weight_scale;  // [channel_count]
-    float *master;        // [weight_count], then the bias: [channel_count]
-    float *moment1;       // as master; SGD: velocity
-    float *moment2;       // as master; Adam only
-    int32_t *accumulator; // as master: dW_q, then db_q
-    float beta1_power;    // Adam: beta 1 ^ step
+    int8_t *weights;         // [weight_count]
+    int32_t *bias;           // [channel_count]
+    int32_t *multiplier;     // [channel_count]
+    int8_t *shift;           // [channel_count]
+    float *weight_scale;     // [channel_count]
+    float *master;           // [weight_count], then the bias: [channel_count]
+    float *moment1;          // as master; SGD: velocity
+    float *moment2;          // as master; Adam only
+    int32_t *accumulator;    // as master: dW_q, then db_q, without the waiting rows
+    struct cl_pair *waiting; // [channels / CL_TRAIN_BLOCK, rounded up][rows / 2][CL_TRAIN_BLOCK]
+    uint32_t waiting_position[CL_TRAIN_ROWS];
+    const int8_t *input; // of the waiting rows' sample
+    uint8_t waiting_count;
+    float beta1_power; // Adam: beta 1 ^ step
     float beta2_power;
     uint32_t step;                // updates applied so far
     uint32_t rows_in_step;        // gradient rows added since the last update
@@ -103,9 +117,10 @@ int32_t cl_train_forward(struct cl_train *train, const int8_t *input, int8_t *ou
                          int8_t *scratch) CL_CHECK_RESULT;
 
 // Adds one row of the gradient: g[channel_count] at output position `position` (row-major over
-// height and width). `g` is dL/dy / gradient_scale, int8, and already zero where masked. Returns 0,
-// CL_ERROR_ARGUMENT, or CL_ERROR_OVERFLOW when one more row could overflow int32 (nothing added: a
-// step takes cl_train_rows_max() rows).
+// height and width). `g` is dL/dy / gradient_scale, int8, and already zero where masked. Rows wait
+// for one another: `input` stays as it is until cl_train_end_sample. Returns 0, CL_ERROR_ARGUMENT,
+// or CL_ERROR_OVERFLOW when one more row could overflow int32 (nothing added: a step takes
+// cl_train_rows_max() rows).
 int32_t cl_train_accumulate(struct cl_train *train, const int8_t *input, uint32_t position,
                             const int8_t *g) CL_CHECK_RESULT;
 
@@ -113,7 +128,7 @@ int32_t cl_train_accumulate(struct cl_train *train, const int8_t *input, uint32_
 // step takes: this / (output height * width). Never fails.
 uint32_t cl_train_rows_max(const struct cl_trainable *layer);
 
-// Ends one sample of the step. Returns the samples in this step.
+// Ends one sample of the step: adds the rows that still wait. Returns the samples in this step.
 int32_t cl_train_end_sample(struct cl_train *train) CL_CHECK_RESULT;
 
 // Drops what has been accumulated since the last update.

@@ -48,18 +48,21 @@ int32_t cl_quantize_multiplier(float a, float b, float c, int32_t *multiplier, i
         *shift = 0;
         return CL_OK;
     }
-    // Long division to 54 bits: one more than a double has.
-    uint64_t quotient = product / pc.mantissa;
-    uint32_t rest = (uint32_t)(product % pc.mantissa);
-    int32_t exponent = pa.exponent + pb.exponent - pc.exponent;
-    while (quotient >> 53 == 0) {
-        rest <<= 1;
-        quotient <<= 1;
-        exponent--;
-        if (rest >= pc.mantissa) {
-            rest -= pc.mantissa;
-            quotient |= 1u;
-        }
+    // 55 to 57 bits of quotient, eight at a time: a remainder of 24 bits and eight more fit a word.
+    // The product's upper 24 bits are less than two divisors.
+    const uint32_t upper = (uint32_t)(product >> 24), lower = (uint32_t)product << 8;
+    uint64_t quotient = upper >= pc.mantissa ? 1 : 0;
+    uint32_t rest = upper - (quotient ? pc.mantissa : 0);
+    for (int8_t i = 0; i < 7; i++) {
+        const uint32_t next = i < 3 ? lower >> (24 - 8 * i) & 0xFFu : 0;
+        const uint32_t part = rest << 8 | next;
+        quotient = quotient << 8 | part / pc.mantissa;
+        rest = part % pc.mantissa;
+    }
+    // To 54, one more than a double has.
+    int32_t exponent = pa.exponent + pb.exponent - pc.exponent - 32;
+    for (; quotient >> 54 != 0; quotient >>= 1, exponent++) {
+        rest |= (uint32_t)quotient & 1u;
     }
     const uint32_t is_half_or_more = (uint32_t)quotient & 1u;
     quotient >>= 1;

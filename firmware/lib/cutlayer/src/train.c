@@ -1,4 +1,4 @@
-// The trainable layer: state, forward, and the integer gradient of its weights.
+// The trainable layer: its state and its forward.
 #include "train_state.h"
 
 static bool config_is_valid(const struct cl_train_config *config)
@@ -20,11 +20,20 @@ static uint32_t parameter_count(const struct cl_trainable *layer)
     return layer->weight_count + layer->channel_count;
 }
 
+// Pairs of waiting rows, channels rounded up to whole blocks.
+static uint32_t waiting_count(const struct cl_trainable *layer)
+{
+    const uint32_t blocks = (layer->channel_count + CL_TRAIN_BLOCK - 1u) / CL_TRAIN_BLOCK;
+    return blocks * CL_TRAIN_BLOCK * (CL_TRAIN_ROWS / 2);
+}
+
 uint32_t cl_train_bytes(const struct cl_trainable *layer, enum cl_optimizer optimizer)
 {
-    // master, accumulator and one or two moments; then bias, multiplier and weight scale; then int8
+    // master, accumulator and one or two moments; then bias, multiplier and weight scale; then the
+    // waiting rows; then int8
     const uint32_t vectors = optimizer == CL_OPTIMIZER_ADAM ? 4 : 3;
-    const uint32_t words = vectors * parameter_count(layer) + 3u * layer->channel_count;
+    const uint32_t words =
+        vectors * parameter_count(layer) + 3u * layer->channel_count + waiting_count(layer);
     const uint32_t bytes = 4u * words + parameter_count(layer);
     return (bytes + 7u) & ~(uint32_t)7u;
 }
@@ -54,6 +63,9 @@ static void lay_out(struct cl_train *train, void *memory)
     integers += layer->channel_count;
     train->multiplier = integers;
     integers += layer->channel_count;
+
+    train->waiting = (struct cl_pair *)(void *)integers;
+    integers += waiting_count(layer);
 
     train->weights = (int8_t *)integers;
     train->shift = train->weights + layer->weight_count;
@@ -141,159 +153,4 @@ int32_t cl_train_forward(struct cl_train *train, const int8_t *input, int8_t *ou
     }
     train->saturated_in_sample = saturated;
     return (int32_t)saturated;
-}
-
-// The part of the kernel that lies inside the input at one output position and along one axis: taps
-// [first, last), the first of them at input coordinate `start`.
-struct cl_taps {
-    int32_t first;
-    int32_t last;
-    int32_t start;
-};
-
-static struct cl_taps taps_inside(uint32_t position, uint8_t stride, uint8_t pad, uint8_t kernel,
-                                  uint16_t input)
-{
-    const int32_t origin = (int32_t)position * stride - pad;
-    struct cl_taps taps = {0, kernel, origin};
-    if (origin < 0) {
-        taps.first = -origin;
-        taps.start = 0;
-    }
-    if (origin + kernel > input) {
-        taps.last = input - origin;
-    }
-    return taps;
-}
-
-// The first output channel from `o` on that has a gradient; `channels` when there is none.
-static uint16_t next_gradient(const int8_t *g, uint16_t o, uint16_t channels)
-{
-    while (o < channels && g[o] == 0) {
-        o++;
-    }
-    return o;
-}
-
-// dW[o,ky,kx,i] += g[o] * (a[y,x,i] - zero_point). Along a row of the kernel dW and a are
-// contiguous. Two channels go at once, so that a is read and centred for both.
-static void conv2d_backward(const struct cl_conv_params *params, int32_t *dw, const int8_t *input,
-                            struct cl_taps rows, struct cl_taps columns, const int8_t *g)
-{
-    const uint32_t depth = params->input.channels;
-    const uint32_t input_row = params->input.width * depth;
-    const uint32_t kernel_row = params->kernel_width * depth;
-    const uint32_t filter = params->kernel_height * kernel_row;
-    const uint16_t channels = params->output.channels;
-    const int32_t zero_point = params->input_zero_point;
-    const int32_t length = (columns.last - columns.first) * (int32_t)depth;
-    const int8_t *a_corner =
-        input + (uint32_t)rows.start * input_row + (uint32_t)columns.start * depth;
-    int32_t *dw_corner = dw + (uint32_t)rows.first * kernel_row + (uint32_t)columns.first * depth;
-
-    for (uint16_t o = next_gradient(g, 0, channels); o < channels;) {
-        // A last channel without a partner is its own, with nothing more to add.
-        const uint16_t partner = next_gradient(g, (uint16_t)(o + 1), channels);
-        const bool alone = partner == channels;
-        const int32_t g0 = g[o];
-        const int32_t g1 = alone ? 0 : g[partner];
-        int32_t *row0 = dw_corner + o * filter;
-        int32_t *row1 = alone ? row0 : dw_corner + partner * filter;
-        const int8_t *a = a_corner;
-        for (int32_t ky = rows.first; ky < rows.last; ky++) {
-            for (int32_t i = 0; i < length; i++) {
-                const int32_t centred = a[i] - zero_point;
-                row0[i] += g0 * centred;
-                row1[i] += g1 * centred;
-            }
-            a += input_row;
-            row0 += kernel_row;
-            row1 += kernel_row;
-        }
-        o = alone ? channels : next_gradient(g, (uint16_t)(partner + 1), channels);
-    }
-}
-
-// dW[ky,kx,o] += g[o] * (a[y,x,o / depth_multiplier] - zero_point)
-static void depthwise_backward(const struct cl_conv_params *params, int32_t *dw,
-                               const int8_t *input, struct cl_taps rows, struct cl_taps columns,
-                               const int8_t *g)
-{
-    const uint32_t channels = params->input.channels;
-    const int32_t zero_point = params->input_zero_point;
-
-    for (int32_t ky = rows.first; ky < rows.last; ky++) {
-        const uint32_t y = (uint32_t)(rows.start + ky - rows.first);
-        for (int32_t kx = columns.first; kx < columns.last; kx++) {
-            const uint32_t x = (uint32_t)(columns.start + kx - columns.first);
-            const int8_t *a = input + (y * params->input.width + x) * channels;
-            const uint32_t tap = (uint32_t)ky * params->kernel_width + (uint32_t)kx;
-            int32_t *row = dw + tap * params->output.channels;
-            const int8_t *scale = g;
-            for (uint32_t i = 0; i < channels; i++) {
-                const int32_t offset = a[i] - zero_point;
-                for (uint8_t m = 0; m < params->depth_multiplier; m++) {
-                    *row++ += *scale++ * offset;
-                }
-            }
-        }
-    }
-}
-
-int32_t cl_train_accumulate(struct cl_train *train, const int8_t *input, uint32_t position,
-                            const int8_t *g)
-{
-    const struct cl_conv_params *params = &train->params;
-    const struct cl_shape out = params->output;
-    if (position >= (uint32_t)out.height * out.width) {
-        return CL_ERROR_ARGUMENT;
-    }
-    if (train->rows_in_step >= cl_train_rows_max(train->layer)) {
-        return CL_ERROR_OVERFLOW;
-    }
-    train->rows_in_step++;
-
-    int32_t *db = train->accumulator + train->layer->weight_count;
-    for (uint16_t o = 0; o < out.channels; o++) {
-        db[o] += g[o];
-    }
-    const struct cl_taps rows =
-        taps_inside(position / out.width, params->stride_height, params->pad_top,
-                    params->kernel_height, params->input.height);
-    const struct cl_taps columns =
-        taps_inside(position % out.width, params->stride_width, params->pad_left,
-                    params->kernel_width, params->input.width);
-    if (train->layer->kind == CL_LAYER_DEPTHWISE) {
-        depthwise_backward(params, train->accumulator, input, rows, columns, g);
-    } else {
-        conv2d_backward(params, train->accumulator, input, rows, columns, g);
-    }
-    return CL_OK;
-}
-
-uint32_t cl_train_rows_max(const struct cl_trainable *layer)
-{
-    // Per row a weight gets at most |g| * max|a - zero_point|, and a bias |g|.
-    const int32_t zero_point = layer->params->input_zero_point;
-    const int32_t above = 127 - zero_point;
-    const int32_t below = zero_point + 128;
-    return (uint32_t)(INT32_MAX / (128 * (above > below ? above : below)));
-}
-
-int32_t cl_train_end_sample(struct cl_train *train)
-{
-    train->samples_in_step++;
-    train->saturated += train->saturated_in_sample;
-    train->saturated_in_sample = 0;
-    return (int32_t)train->samples_in_step;
-}
-
-void cl_train_clear(struct cl_train *train)
-{
-    memset(train->accumulator, 0,
-           (size_t)parameter_count(train->layer) * sizeof *train->accumulator);
-    train->rows_in_step = 0;
-    train->samples_in_step = 0;
-    train->saturated_in_sample = 0;
-    train->saturated = 0;
 }

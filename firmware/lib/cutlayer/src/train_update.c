@@ -23,6 +23,18 @@ struct step {
     float weight_factor; // dW = dW_q * this
     float bias_factor;   // db = db_q * this
     float rate;          // SGD: the learning rate; Adam: with the bias correction
+    struct cl_train_config config;
+};
+
+// Some parameters, `stride` apart: pointers of their own, which no store can change.
+struct parameters {
+    const int32_t *gradient;
+    float *master;
+    float *moment1;
+    float *moment2;
+    int8_t *weights;
+    uint32_t stride;
+    uint32_t count;
 };
 
 // New value of one parameter and its moments.
@@ -32,81 +44,179 @@ struct parameter {
     float moment2;
 };
 
-static struct parameter sgd(const struct cl_train *train, uint32_t p, float gradient, float rate)
+static inline struct parameter sgd(const struct step *step, float factor,
+                                   const struct parameters *p, uint32_t k)
 {
     struct parameter next = {0.0f, 0.0f, 0.0f};
-    next.moment1 = train->config.momentum * train->moment1[p] + gradient;
-    next.value = train->master[p] - rate * next.moment1;
+    next.moment1 = step->config.momentum * p->moment1[k] + (float)p->gradient[k] * factor;
+    next.value = p->master[k] - step->rate * next.moment1;
     return next;
 }
 
-static struct parameter adam(const struct cl_train *train, uint32_t p, float gradient, float rate)
+static inline struct parameter adam(const struct step *step, float factor,
+                                    const struct parameters *p, uint32_t k)
 {
-    const float beta1 = train->config.momentum;
-    const float beta2 = train->config.beta2;
+    const float beta1 = step->config.momentum, beta2 = step->config.beta2;
+    const float gradient = (float)p->gradient[k] * factor;
     struct parameter next;
-    next.moment1 = beta1 * train->moment1[p] + (1.0f - beta1) * gradient;
-    next.moment2 = beta2 * train->moment2[p] + (1.0f - beta2) * (gradient * gradient);
-    const float divisor = square_root(next.moment2) + train->config.epsilon;
-    next.value = train->master[p] - cl_divide(rate * next.moment1, divisor);
+    next.moment1 = beta1 * p->moment1[k] + (1.0f - beta1) * gradient;
+    next.moment2 = beta2 * p->moment2[k] + (1.0f - beta2) * (gradient * gradient);
+    const float divisor = square_root(next.moment2) + step->config.epsilon;
+    next.value = p->master[k] - cl_divide(step->rate * next.moment1, divisor);
     return next;
 }
 
-// Updates parameter p; keeps it only when told to. Returns false when it would not be finite.
-static bool update_parameter(struct cl_train *train, uint32_t p, float factor, float rate,
-                             bool keep, float *value)
+// The largest magnitudes among parameters, as bits of a float shifted left by its sign: they
+// compare as the magnitudes do, infinity and NaN above all numbers. A first moment that is not
+// finite leaves no finite value; a second moment can.
+struct largest {
+    uint32_t value;
+    uint32_t moment2;
+};
+
+static inline uint32_t larger(uint32_t largest, float x)
 {
-    const bool is_adam = train->config.optimizer == CL_OPTIMIZER_ADAM;
-    const float gradient = (float)train->accumulator[p] * factor;
-    const struct parameter next =
-        is_adam ? adam(train, p, gradient, rate) : sgd(train, p, gradient, rate);
-    if (!cl_is_finite(next.value) || !cl_is_finite(next.moment1) || !cl_is_finite(next.moment2)) {
-        return false;
-    }
-    if (keep) {
-        train->master[p] = next.value;
-        train->moment1[p] = next.moment1;
-        if (is_adam) {
-            train->moment2[p] = next.moment2;
-        }
-    }
-    *value = next.value;
-    return true;
+    const uint32_t magnitude = cl_float_bits(x) << 1;
+    return magnitude > largest ? magnitude : largest;
 }
 
-// Updates the weights and the bias of output channel o, and requantizes them. Without `keep` it
-// only says whether that would go well.
-static int32_t update_channel(struct cl_train *train, uint16_t o, struct step step, bool keep)
+static inline float magnitude_of(uint32_t largest)
+{
+    const uint32_t bits = largest >> 1;
+    float magnitude;
+    memcpy(&magnitude, &bits, sizeof magnitude);
+    return magnitude;
+}
+
+static inline bool are_finite(struct largest largest)
+{
+    return largest.value < 0xFF000000u && largest.moment2 < 0xFF000000u;
+}
+
+static inline void advance(struct parameters *p, uint32_t count)
+{
+    p->gradient += count * p->stride;
+    p->master += count * p->stride;
+    p->moment1 += count * p->stride;
+    p->weights += count * p->stride;
+    p->count -= count;
+}
+
+// What would be the largest. Parameters side by side go in fours.
+static struct largest sgd_largest(const struct step step, float factor, struct parameters p)
+{
+    uint32_t largest = 0;
+    for (; p.stride == 1 && p.count >= 4; advance(&p, 4)) {
+        largest = larger(largest, sgd(&step, factor, &p, 0).value);
+        largest = larger(largest, sgd(&step, factor, &p, 1).value);
+        largest = larger(largest, sgd(&step, factor, &p, 2).value);
+        largest = larger(largest, sgd(&step, factor, &p, 3).value);
+    }
+    for (; p.count > 0; advance(&p, 1)) {
+        largest = larger(largest, sgd(&step, factor, &p, 0).value);
+    }
+    return (struct largest){largest, 0};
+}
+
+static struct largest adam_largest(const struct step step, float factor, struct parameters p)
+{
+    struct largest largest = {0, 0};
+    for (uint32_t k = 0; k < p.count * p.stride; k += p.stride) {
+        const struct parameter next = adam(&step, factor, &p, k);
+        largest.value = larger(largest.value, next.value);
+        largest.moment2 = larger(largest.moment2, next.moment2);
+    }
+    return largest;
+}
+
+static inline void keep_sgd(const struct step *step, float factor, const struct parameters *p,
+                            uint32_t k, float scale)
+{
+    const struct parameter next = sgd(step, factor, p, k);
+    p->moment1[k] = next.moment1;
+    p->master[k] = next.value;
+    p->weights[k] = cl_quantize_weight(next.value, scale);
+}
+
+static void sgd_update(const struct step step, float factor, struct parameters p, float scale)
+{
+    for (; p.stride == 1 && p.count >= 4; advance(&p, 4)) {
+        keep_sgd(&step, factor, &p, 0, scale);
+        keep_sgd(&step, factor, &p, 1, scale);
+        keep_sgd(&step, factor, &p, 2, scale);
+        keep_sgd(&step, factor, &p, 3, scale);
+    }
+    for (; p.count > 0; advance(&p, 1)) {
+        keep_sgd(&step, factor, &p, 0, scale);
+    }
+}
+
+static void adam_update(const struct step step, float factor, struct parameters p, float scale)
+{
+    for (uint32_t k = 0; k < p.count * p.stride; k += p.stride) {
+        const struct parameter next = adam(&step, factor, &p, k);
+        p.moment1[k] = next.moment1;
+        p.moment2[k] = next.moment2;
+        p.master[k] = next.value;
+        p.weights[k] = cl_quantize_weight(next.value, scale);
+    }
+}
+
+static struct parameters parameters_of(const struct cl_train *train, uint32_t first,
+                                       uint32_t stride, uint32_t count)
+{
+    struct parameters p = {train->accumulator + first,
+                           train->master + first,
+                           train->moment1 + first,
+                           train->moment2 ? train->moment2 + first : NULL,
+                           train->weights + first,
+                           stride,
+                           count};
+    return p;
+}
+
+// Works out the scales that channel o gets. Returns CL_ERROR_VALUE when a parameter would not stay
+// finite, or no multiplier expresses its scale.
+static int32_t look_at_channel(const struct cl_train *train, uint16_t o, const struct step *step,
+                               struct cl_channel *channel)
 {
     const struct cl_channel_span span = cl_channel_span(train->layer, o);
-    const uint32_t b = train->layer->weight_count + o;
-    float weight_max = 0.0f;
-    float value = 0.0f;
-
-    for (uint32_t k = 0, w = span.first; k < span.count; k++, w += span.stride) {
-        if (!update_parameter(train, w, step.weight_factor, step.rate, keep, &value)) {
-            return CL_ERROR_VALUE;
-        }
-        const float magnitude = value < 0.0f ? -value : value;
-        weight_max = magnitude > weight_max ? magnitude : weight_max;
-    }
-    if (!update_parameter(train, b, step.bias_factor, step.rate, keep, &value)) {
+    const struct parameters weights = parameters_of(train, span.first, span.stride, span.count);
+    const struct parameters bias = parameters_of(train, train->layer->weight_count + o, 1, 1);
+    const bool is_adam = train->config.optimizer == CL_OPTIMIZER_ADAM;
+    const struct largest w = is_adam ? adam_largest(*step, step->weight_factor, weights)
+                                     : sgd_largest(*step, step->weight_factor, weights);
+    const struct largest b = is_adam ? adam_largest(*step, step->bias_factor, bias)
+                                     : sgd_largest(*step, step->bias_factor, bias);
+    if (!are_finite(w) || !are_finite(b)) {
         return CL_ERROR_VALUE;
     }
+    return cl_channel_scale(train, magnitude_of(w.value), magnitude_of(b.value), channel);
+}
 
-    struct cl_channel channel;
-    const int32_t result = cl_channel_scale(train, weight_max, value, &channel);
-    if (result < 0 || !keep) {
-        return result;
+// Updates the weights and the bias of channel o, and requantizes them.
+static void update_channel(struct cl_train *train, uint16_t o, const struct step *step,
+                           struct cl_channel channel)
+{
+    const struct cl_channel_span span = cl_channel_span(train->layer, o);
+    const struct parameters weights = parameters_of(train, span.first, span.stride, span.count);
+    const struct parameters bias = parameters_of(train, train->layer->weight_count + o, 1, 1);
+    if (train->config.optimizer == CL_OPTIMIZER_ADAM) {
+        const struct parameter next = adam(step, step->bias_factor, &bias, 0);
+        *bias.moment1 = next.moment1;
+        *bias.moment2 = next.moment2;
+        *bias.master = next.value;
+        adam_update(*step, step->weight_factor, weights, channel.weight_scale);
+    } else {
+        const struct parameter next = sgd(step, step->bias_factor, &bias, 0);
+        *bias.moment1 = next.moment1;
+        *bias.master = next.value;
+        sgd_update(*step, step->weight_factor, weights, channel.weight_scale);
     }
-    for (uint32_t k = 0, w = span.first; k < span.count; k++, w += span.stride) {
-        train->weights[w] = (int8_t)cl_quantize(train->master[w], channel.weight_scale);
-    }
-    train->bias[o] = cl_quantize(train->master[b], channel.bias_scale);
+    train->bias[o] = cl_quantize(*bias.master, channel.bias_scale);
     train->weight_scale[o] = channel.weight_scale;
     train->multiplier[o] = channel.multiplier;
     train->shift[o] = channel.shift;
-    return CL_OK;
 }
 
 int32_t cl_train_apply(struct cl_train *train, float gradient_scale, float learning_rate)
@@ -117,20 +227,23 @@ int32_t cl_train_apply(struct cl_train *train, float gradient_scale, float learn
     }
     const float beta1_power = train->beta1_power * train->config.momentum;
     const float beta2_power = train->beta2_power * train->config.beta2;
-    struct step step = {gradient_scale * train->layer->input_scale, gradient_scale, learning_rate};
+    struct step step = {gradient_scale * train->layer->input_scale, gradient_scale, learning_rate,
+                        train->config};
     if (train->config.optimizer == CL_OPTIMIZER_ADAM) {
         step.rate = cl_divide(learning_rate * square_root(1.0f - beta2_power), 1.0f - beta1_power);
     }
 
     // Once to see that every weight stays finite, once to keep them: there is no room for a second
-    // copy.
-    for (int8_t keep = 0; keep < 2; keep++) {
-        for (uint16_t o = 0; o < train->layer->channel_count; o++) {
-            const int32_t result = update_channel(train, o, step, keep != 0);
-            if (result < 0) {
-                return result;
-            }
+    // copy. What the first look finds is kept where no row of the gradient waits any more.
+    struct cl_channel *channels = (struct cl_channel *)(void *)train->waiting;
+    for (uint16_t o = 0; o < train->layer->channel_count; o++) {
+        const int32_t result = look_at_channel(train, o, &step, &channels[o]);
+        if (result < 0) {
+            return result;
         }
+    }
+    for (uint16_t o = 0; o < train->layer->channel_count; o++) {
+        update_channel(train, o, &step, channels[o]);
     }
     train->beta1_power = beta1_power;
     train->beta2_power = beta2_power;
