@@ -66,7 +66,10 @@ def measure_core(compiler: str = "arm-none-eabi-gcc") -> list[FileSize]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def size(*, as_json: bool) -> None:
-    """Measure the core's flash by file: Cortex-M4F, -Os, without head and C library."""
+    """Measure the core's flash, by file.
+
+    For the Cortex-M4F with -Os, without head and C library.
+    """
     from cutlayer_boards.console import console, print_json
 
     with console().status("compiling the core"):

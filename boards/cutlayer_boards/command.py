@@ -8,23 +8,27 @@ import click
 
 
 @click.command()
-@click.option("--board", "board_name", default="native", show_default=True, metavar="BOARD")
-@click.option("-n", "--count", default=1, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@click.option("--board", "board_name", default="native", show_default=True, metavar="BOARD", help="To boot.")
+@click.option(
+    "-n", "--count", default=1, show_default=True, type=click.IntRange(1, 1000), metavar="N", help="How many."
+)
 @click.option(
     "--bundle",
     default=Path("build/bundle"),
     show_default=True,
     type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Folder that `cutlayer convert` wrote.",
 )
 @click.option(
     "--microphone",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="What the boards hear: PCM of 16 bits at 16 kHz, a second each, or raw int8 inputs for other heads.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object when the boards can be reached.")
 def emulate(board_name: str, count: int, bundle: Path, microphone: Path | None, as_json: bool) -> None:
-    """Boots boards without hardware and prints where hosts reach them."""
+    """Boot boards without hardware and print where hosts reach them."""
     import asyncio
 
     from cutlayer_boards.spec import board

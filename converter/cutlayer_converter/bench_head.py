@@ -21,7 +21,9 @@ RANDOM_SAMPLES = 4
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
-@click.option("--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD")
+@click.option(
+    "--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD", help="To run on."
+)
 @click.option(
     "--input",
     "input_path",
@@ -45,7 +47,9 @@ def head(
     portable: bool,
     as_json: bool,
 ) -> None:
-    """Run an int8 MODEL (.tflite) whole in QEMU and count its instructions, by op.
+    """Count the instructions of an int8 MODEL, by op.
+
+    MODEL, a .tflite file, runs whole in QEMU.
 
     Without MODEL, every model of ../shared/baseline.
     """

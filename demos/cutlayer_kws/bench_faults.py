@@ -38,24 +38,36 @@ class FaultyRun:
 
 @click.command(name="faults")
 @click.option(
-    "--visits", default=400, show_default=True, type=click.IntRange(8), help="Sample visits of each run."
+    "--visits",
+    default=400,
+    show_default=True,
+    type=click.IntRange(8),
+    metavar="N",
+    help="Sample visits of each run.",
 )
 @click.option(
     "--loss",
     default=0.005,
     show_default=True,
     type=click.FloatRange(0, 0.5),
-    help="Fraction of frames that are lost.",
+    metavar="SHARE",
+    help="Of frames that are lost.",
 )
 @click.option(
     "--corruption",
     default=0.005,
     show_default=True,
     type=click.FloatRange(0, 0.5),
-    help="Fraction of frames with a flipped bit.",
+    metavar="SHARE",
+    help="Of frames that arrive with a flipped bit.",
 )
 @click.option(
-    "--seeds", default=3, show_default=True, type=click.IntRange(1, 100), help="Runs, each with other faults."
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="Runs, each with other faults.",
 )
 @click.option(
     "--out",
@@ -66,7 +78,10 @@ class FaultyRun:
 )
 @json_option
 def bench_faults(visits: int, loss: float, corruption: float, seeds: int, out: Path, as_json: bool) -> None:
-    """Train over a link that loses and corrupts frames, and compare the weights."""
+    """Train over a link with faults; compare weights.
+
+    It loses and corrupts frames. Beside it, the same is learned over a clean link.
+    """
     from cutlayer_boards.console import console, print_json, progress
     from cutlayer_host.transports.faulty import FaultRates
 

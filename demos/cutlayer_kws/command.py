@@ -16,20 +16,31 @@ def demo() -> None:
 
 @demo.command()
 @click.option(
-    "--seeds", default=1, show_default=True, type=click.IntRange(1, 20), help="Runs to take the mean of."
+    "--seeds",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 20),
+    metavar="N",
+    help="Runs to take the mean of.",
 )
 @click.option(
-    "--samples", default=None, type=click.IntRange(min=8), help="Sample visits of each run.  [default: 20000]"
+    "--samples",
+    default=None,
+    type=click.IntRange(min=8),
+    metavar="N",
+    help="Sample visits of each run.  [default: 20000]",
 )
 @click.option(
     "--emulated-samples",
     default=None,
     type=click.IntRange(min=0),
+    metavar="N",
     help="Sample visits on the emulated Cortex-M4F; 0 leaves it out.  [default: 240]",
 )
 @click.option(
     "--speech-commands",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
     help="Recordings in Speech Commands' layout, in place of speech made by espeak-ng.",
 )
 @click.option(
@@ -83,11 +94,16 @@ def kws(
 
 @click.command(name="kws")
 @click.option(
-    "--seeds", default=3, show_default=True, type=click.IntRange(1, 20), help="Runs to take the mean of."
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, 20),
+    metavar="N",
+    help="Runs to take the mean of.",
 )
 @json_option
 def bench_kws(seeds: int, as_json: bool) -> None:
-    """Run the keyword-spotting demo and take the mean of several seeds."""
+    """Run the keyword-spotting demo with several seeds."""
     from cutlayer_boards.console import console, print_json, progress
     from cutlayer_kws.demo import DemoSettings, run_demo
     from cutlayer_kws.report import make_report, make_table

@@ -68,10 +68,31 @@ class StandIn:
 
 
 @click.command()
-@click.option("--steps", type=click.IntRange(10), default=300, show_default=True)
-@click.option("--smashed-bytes", type=click.IntRange(1), default=8192, show_default=True)
-@click.option("--activations", type=click.Choice(list(CODECS)), default="int8", show_default=True)
-@click.option("--gradients", type=click.Choice(list(CODECS)), default="int8", show_default=True)
+@click.option(
+    "--steps", type=click.IntRange(10), metavar="N", default=300, show_default=True, help="Steps to measure."
+)
+@click.option(
+    "--smashed-bytes",
+    type=click.IntRange(1),
+    metavar="N",
+    default=8192,
+    show_default=True,
+    help="Elements of the smashed data.",
+)
+@click.option(
+    "--activations",
+    type=click.Choice(list(CODECS)),
+    default="int8",
+    show_default=True,
+    help="Bits of the smashed data on the wire.",
+)
+@click.option(
+    "--gradients",
+    type=click.Choice(list(CODECS)),
+    default="int8",
+    show_default=True,
+    help="Bits of the gradient on the wire.",
+)
 @click.option(
     "--tail",
     "tail_path",

@@ -121,11 +121,11 @@ def _pieces(tensor_bytes: int, tensors: int, max_payload: int, rng: random.Rando
 @click.command()
 @click.option("--baud", default=921_600, show_default=True, help="Baud rate of the line, 8N1.")
 @click.option("--latency", "latency_ms", default=1.0, show_default=True, help="One way, in ms.")
-@click.option("--tensor-bytes", default=8192, show_default=True)
+@click.option("--tensor-bytes", default=8192, show_default=True, help="Of a tensor.")
 @click.option("--tensors", default=32, show_default=True, help="Tensors to send, one behind the other.")
 @click.option("--loss", default=0.0, show_default=True, help="Fraction of frames that are lost.")
 @click.option("--corruption", default=0.0, show_default=True, help="Fraction of frames with a flipped bit.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the faults and of the bytes.")
 @click.option("--max-payload", default=952, show_default=True, help="The board's longest payload.")
 @click.option("--window-bytes", default=3916, show_default=True, help="The board's credit: its receive ring.")
 @click.option(

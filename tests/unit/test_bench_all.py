@@ -1,4 +1,4 @@
-"""`cutlayer bench all`: what it keeps, what it says of the figures, and that a failure does not stop the rest."""
+"""`cutlayer bench all`: what it keeps, what it says of the figures, and that failures do not stop it."""
 
 from __future__ import annotations
 

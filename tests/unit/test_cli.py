@@ -17,42 +17,82 @@ from cutlayer_host.cli import cutlayer, main
 from cutlayer_host.errors import LinkLost
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-COMMANDS = ["bench", "convert", "devices", "emulate", "run", "serve", "train"]
+HELP_SECONDS = 0.5
 
 
-def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    listed = capsys.readouterr().out
-    for name in COMMANDS:
-        assert f"\n  {name} " in listed
-    assert "..." not in listed.partition("Commands:")[2]
+def paths(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command there is, as the words that call it."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from paths(below, (*path, name))
 
 
-@pytest.mark.parametrize(
-    "command", [[], *([name] for name in COMMANDS), ["bench", "host"], ["bench", "link"]]
-)
-def test_help_imports_nothing_heavy(command: list[str]) -> None:
-    """What makes help slow are imports; time itself says little on a shared machine."""
+def find(path: tuple[str, ...]) -> click.Command:
+    command: click.Command | None = cutlayer
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), name)
+    assert command is not None
+    return command
+
+
+PATHS = list(paths(cutlayer))
+every_command = pytest.mark.parametrize("path", PATHS, ids=[" ".join(path) or "cutlayer" for path in PATHS])
+
+
+def test_the_commands_are_those_of_the_issue() -> None:
+    assert {("convert",), ("train",), ("serve",), ("emulate",), ("devices",), ("run",)} < set(PATHS)
+    assert {("demo", "kws"), ("bench", "all"), ("bench", "kws"), ("bench", "faults")} < set(PATHS)
+
+
+@every_command
+def test_help_says_what_a_command_does_and_what_its_options_are(path: tuple[str, ...]) -> None:
+    command = find(path)
+    assert command.help is not None
+    first = command.help.split()[0]
+    assert first[0].isupper()
+    assert not first.endswith("s"), f"{first!r} is no imperative"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{parameter.opts[0]} has no help"
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if isinstance(find(path), click.Group)])
+def test_lists_of_commands_are_not_cut_off_at_80_columns(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*path, "--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:")[2]
+    assert listed.strip()
+    assert "..." not in listed
+
+
+@every_command
+def test_help_imports_nothing_heavy_and_answers_at_once(path: tuple[str, ...]) -> None:
     script = (
         "import sys; from cutlayer_host.cli import main\n"
-        f"code = main({[*command, '--help']})\n"
-        "heavy = {'tensorflow', 'keras', 'numpy', 'rich', 'serialx'} & set(sys.modules)\n"
+        f"code = main({[*path, '--help']})\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'rich', 'serialx', 'bleak'} & set(sys.modules)\n"
         "sys.exit(code or (' '.join(sorted(heavy)) or 0))"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "Usage: cutlayer" in result.stdout
-
-
-def test_help_answers_in_half_a_second() -> None:
-    def seconds() -> float:
+    # Another process may take the cores for a while: the best of a few tries is the command's own time.
+    for _ in range(5):
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "cutlayer_host.cli", "--help"], check=True, capture_output=True)
-        return time.perf_counter() - began
-
-    assert min(seconds() for _ in range(5)) < 0.5
+        result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - began
+        assert result.returncode == 0, result.stderr
+        assert "Usage: cutlayer" in result.stdout
+        if seconds < HELP_SECONDS:
+            return
+    raise AssertionError(f"{seconds:.2f} s")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,11 +156,14 @@ def test_our_own_faults_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_devices_that_do_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["devices", "unix:///nowhere", "--json"]) == 0
+    url = "unix:///nowhere/" + "and/so/on/" * 12
+    assert main(["devices", url, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["devices"]
     assert "cannot connect" in found["error"]
-    assert main(["devices", "unix:///nowhere"]) == 0
-    assert "unix" in capsys.readouterr().err
+    assert main(["devices", url]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == url, "a URL is there to be copied whole"
+    assert lines[1].startswith("  cannot connect")
 
 
 def test_the_hosts_own_time_of_a_step(capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,9 +51,10 @@ def bench() -> None:
 @json_option
 @click.pass_context
 def run_all(context: click.Context, out: Path, only: str | None, as_json: bool) -> None:
-    """Run every bench in a process of its own and say which figures are reached.
+    """Run every bench and sum up the figures.
 
-    A bench that fails does not stop the others; it is named at the end, and the exit code is 1.
+    Each runs in a process of its own. One that fails does not stop the others; it is named at the end, and
+    the exit code is 1.
     """
     from cutlayer_boards.console import console, print_json
     from cutlayer_host import figures

@@ -16,24 +16,38 @@ GREETING_SECONDS = 2.0
 @click.argument("urls", nargs=-1)
 @json_option
 def devices(urls: tuple[str, ...], as_json: bool) -> None:
-    """List serial ports and the boards behind them.
+    """List the boards on serial ports and on Bluetooth.
 
     With URLS, greet the boards there instead: emulated ones, say.
     """
-    found = asyncio.run(_greet_all(urls))
+    found, no_bluetooth = asyncio.run(_greet_all(urls))
     if as_json:
         from cutlayer_boards.console import print_json
 
-        print_json({"devices": found})
+        print_json({"devices": found, "no_bluetooth": no_bluetooth})
         return
-    _print_table(found)
+    _print(found, no_bluetooth)
 
 
-async def _greet_all(urls: tuple[str, ...]) -> list[dict[str, Any]]:
-    from cutlayer_host.transports import SerialPort, serial_ports
+async def _greet_all(urls: tuple[str, ...]) -> tuple[list[dict[str, Any]], str | None]:
+    """Returns what each board says, and why Bluetooth could not be asked."""
+    from cutlayer_host.errors import TransportError
+    from cutlayer_host.transports import BlePeripheral, SerialPort, scan_ble, serial_ports
 
-    ports = [SerialPort(url, "") for url in urls] if urls else serial_ports()
-    return list(await asyncio.gather(*(_greet(port.url, port.title) for port in ports)))
+    async def greet(*boards: SerialPort | BlePeripheral) -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*(_greet(board.url, board.title) for board in boards)))
+
+    if urls:
+        return await greet(*(SerialPort(url, "") for url in urls)), None
+    async with asyncio.TaskGroup() as group:
+        found = group.create_task(greet(*serial_ports()))
+        try:
+            peripherals, no_bluetooth = await scan_ble(), None
+        except TransportError as error:
+            peripherals, no_bluetooth = [], str(error)
+    # One after another: a system's Bluetooth makes one connection at a time.
+    near = [await _greet(peripheral.url, peripheral.title) for peripheral in peripherals]
+    return [*found.result(), *near], no_bluetooth
 
 
 async def _greet(url: str, title: str) -> dict[str, Any]:
@@ -61,25 +75,27 @@ async def _greet(url: str, title: str) -> dict[str, Any]:
     }
 
 
-def _print_table(found: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
+def _print(found: list[dict[str, Any]], no_bluetooth: str | None) -> None:
     from cutlayer_boards.console import console
 
+    if no_bluetooth:
+        console().print(no_bluetooth, soft_wrap=True, highlight=False, markup=False)
     if not found:
-        console().print("no serial ports; plug a board in, or name an emulated one: cutlayer devices URL")
-        return
-    table = Table("url", "board", "firmware", "model", "step", "recordings")
+        console().print("no boards; plug one in, or name an emulated one: cutlayer devices URL")
     for device in found:
-        if "error" in device:
-            table.add_row(device["url"], "-", device["title"], device["error"])
-        else:
-            table.add_row(
-                device["url"],
-                device["board"],
-                device["firmware"],
-                device["model_id"][:12],
-                str(device["last_step"]),
-                str(device["recordings"]),
-            )
-    console().print(table)
+        # A URL stands alone on its line and is never cut: it is there to be copied.
+        console().print(device["url"], style="bold", soft_wrap=True, highlight=False)
+        for line in _about(device):
+            console().print("  " + line, highlight=False, markup=False)
+
+
+def _about(device: dict[str, Any]) -> list[str]:
+    title = [device["title"]] if device["title"] else []
+    if "error" in device:
+        return [*title, device["error"].removeprefix(f"{device['url']}: ")]
+    return [
+        *title,
+        f"{device['board']}, firmware {device['firmware']}, model {device['model_id'][:12]}",
+        f"{device['recordings']} recordings, step {device['last_step']}, "
+        + ("its layer can be trained" if device["trainable"] else "its head cannot be trained"),
+    ]

@@ -71,10 +71,18 @@ class TrainOptions:
 
 
 _OPTIONS = (
-    click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="Sample visits."),
+    click.option(
+        "--samples",
+        type=click.IntRange(1),
+        metavar="N",
+        default=1000,
+        show_default=True,
+        help="Sample visits.",
+    ),
     click.option(
         "--hold-out",
         type=click.IntRange(0),
+        metavar="N",
         default=0,
         show_default=True,
         help="Recordings at the end of the board's list that are not trained on, but measured at the end.",
@@ -84,21 +92,39 @@ _OPTIONS = (
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="One byte a recording: its class. Without it the board must know the labels.",
     ),
-    click.option("--batch-size", type=click.IntRange(1, 65535), default=8, show_default=True),
-    click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(1, 65535),
+        metavar="N",
+        default=8,
+        show_default=True,
+        help="Samples a step.",
+    ),
+    click.option(
+        "--optimizer",
+        type=click.Choice(["adam", "sgd"]),
+        default="adam",
+        show_default=True,
+        help="Of the tail and of the board's layer.",
+    ),
     click.option(
         "--learning-rate",
         type=click.FloatRange(0, min_open=True),
+        metavar="RATE",
         default=1e-3,
         show_default=True,
         help="Of the tail, and of the board's layer too unless it has its own.",
     ),
     click.option(
-        "--board-learning-rate", type=click.FloatRange(0, min_open=True), help="Of the board's layer."
+        "--board-learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        metavar="RATE",
+        help="Of the board's layer.",
     ),
     click.option(
         "--momentum",
         type=click.FloatRange(0, 1, max_open=True),
+        metavar="SHARE",
         default=0.9,
         show_default=True,
         help="SGD's momentum, Adam's beta 1.",
@@ -124,7 +150,14 @@ _OPTIONS = (
     ),
     click.option("--freeze-head", is_flag=True, help="Only the tail learns."),
     click.option("--resume", is_flag=True, help="Go on with the board's present weights."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        metavar="N",
+        default=0,
+        show_default=True,
+        help="Of the samples' order and of the gradient's rounding.",
+    ),
     click.option(
         "--out",
         type=click.Path(file_okay=False, path_type=Path),

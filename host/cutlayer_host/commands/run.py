@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 @click.option(
     "--data", required=True, type=click.Path(path_type=Path), help="Representative inputs, CALIB.npz."
 )
-@click.option("--board", "board_name", default="native", show_default=True, metavar="BOARD")
 @click.option(
-    "--device", "url", help="A board that is flashed already, in place of an emulated one: its URL."
+    "--board", "board_name", default="native", show_default=True, metavar="BOARD", help="To build for."
+)
+@click.option(
+    "--device", "url", metavar="URL", help="A board that is flashed already, in place of an emulated one."
 )
 @click.option(
     "--microphone",

@@ -8,23 +8,28 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cutlayer_host.commands.options import TrainOptions, bundle_option, json_option, train_options
-from cutlayer_host.commands.train import describe, open_run, read_curriculum
+from cutlayer_host.commands.train import open_run, read_curriculum
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.progress import TaskID
+
     from cutlayer_host.device import Device
     from cutlayer_host.lesson import Lesson
-    from cutlayer_host.server import Server, ServerEvent
+    from cutlayer_host.server import Failed, Finished, Joined, Listening, Server, ServerEvent
     from cutlayer_host.store import Run
     from cutlayer_host.worker import TailWorker
 
 
 @click.command()
-@click.option("--device", "urls", multiple=True, help="A board's URL; may be given many times.")
-@click.option("--listen", help="tcp://HOST:PORT for boards that dial in.")
+@click.option("--device", "urls", multiple=True, metavar="URL", help="A board; may be given many times.")
+@click.option("--listen", metavar="URL", help="tcp://HOST:PORT for boards that dial in.")
 @click.option(
-    "--boards", type=click.IntRange(1), help="End after this many boards, else with the last --device."
+    "--boards",
+    type=click.IntRange(1),
+    metavar="N",
+    help="End after this many boards, else with the last --device.",
 )
 @bundle_option
 @train_options
@@ -55,20 +60,30 @@ def serve(
 async def _serve(
     urls: tuple[str, ...], listen: str | None, boards: int | None, bundle: Path, options: TrainOptions
 ) -> list[dict[str, Any]]:
-    from cutlayer_boards.console import console
-    from cutlayer_host.server import Failed, Finished
+    from cutlayer_boards.console import progress
+    from cutlayer_host.server import Failed, Finished, Stepped
 
     results: list[dict[str, Any]] = []
     server = _server(bundle, options)
+    bars = progress()
+    tasks: dict[str, TaskID] = {}
 
     async def tell(event: ServerEvent) -> None:
+        if isinstance(event, Stepped):
+            if event.url not in tasks:
+                tasks[event.url] = bars.add_task(event.url, total=options.samples)
+            bars.update(tasks[event.url], advance=event.done.samples)
+            return
+        if isinstance(event, Failed | Finished) and event.url in tasks:
+            bars.remove_task(tasks.pop(event.url))
         if isinstance(event, Finished):
             results.append(event.result)
         elif isinstance(event, Failed):
             results.append({"device": event.url, "error": str(event.error), "next": event.error.hint})
-        console().print(_line(event), highlight=False)
+        bars.console.print(_line(event), highlight=False, soft_wrap=True)
 
-    await server.serve(tell, urls, listen=listen, boards=boards)
+    with bars:
+        await server.serve(tell, urls, listen=listen, boards=boards)
     return results
 
 
@@ -92,17 +107,17 @@ def _server(bundle: Path, options: TrainOptions) -> Server:
     return Server(lesson, run)
 
 
-def _line(event: ServerEvent) -> str:
-    from cutlayer_host.server import Failed, Joined, Listening, Stepped
+def _line(event: Listening | Joined | Finished | Failed) -> str:
+    from cutlayer_host.server import Failed, Joined, Listening
 
     if isinstance(event, Listening):
         return f"listening at {event.url}"
     if isinstance(event, Joined):
         return f"{event.url}: {event.board} joined"
-    if isinstance(event, Stepped):
-        return f"{event.url}: {describe(event.done)}"
     if isinstance(event, Failed):
         hint = f"; next: {event.error.hint}" if event.error.hint else ""
         return f"{event.url}: error: {event.error}{hint}"
     result = event.result
-    return f"{event.url}: done, {result['samples']} samples, loss {result['loss']:.3f}"
+    held_out = result.get("held_out")
+    accuracy = f"; held out: accuracy {held_out['accuracy']:.1%}" if held_out else ""
+    return f"{event.url}: done, {result['samples']} samples, loss {result['loss']:.3f}{accuracy}"

@@ -27,7 +27,8 @@ BOOT_SECONDS = 10.0
     "--device",
     "url",
     required=True,
-    help="serial:///dev/ttyACM0?baud=921600, tcp://HOST:PORT, unix:///PATH.",
+    metavar="URL",
+    help="serial:///dev/ttyACM0?baud=921600, ble://NAME, tcp://HOST:PORT, unix:///PATH.",
 )
 @bundle_option
 @train_options
