@@ -12,7 +12,32 @@ struct timer {
 };
 #define TIMER ((volatile struct timer *)0x40000000u)
 
-static int8_t arena[ARENA_BYTES] __attribute__((aligned(16)));
+#define GUARD_BYTES 64u
+#define GUARD 0x5A
+
+static int8_t memory[ARENA_BYTES + 2 * GUARD_BYTES] __attribute__((aligned(16)));
+static int8_t before[sizeof(memory)];
+static int8_t *const arena = memory + GUARD_BYTES;
+
+// Whether each kernel writes its output and its scratch memory only.
+static int stays_inside(const struct head_case *head_case)
+{
+    const struct cl_head *head = &head_case->model->head;
+    for (uint16_t i = 0; i < head->op_count; i++) {
+        const struct cl_op *op = &head->ops[i];
+        memcpy(before, memory, sizeof(memory));
+        if (cl_head_run(head, arena, i, (uint16_t)(i + 1)) != i + 1) {
+            return 0;
+        }
+        memcpy(before + GUARD_BYTES + op->output, arena + op->output, head_case->sizes[i].output);
+        memcpy(before + GUARD_BYTES + op->scratch, arena + op->scratch,
+               head_case->sizes[i].scratch);
+        if (memcmp(before, memory, sizeof(memory)) != 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
 
 static void say_number(int32_t number, const char *end)
 {
@@ -50,6 +75,11 @@ int main(void)
             ticks = start - TIMER->value;
             const int8_t *expected = heads[i].outputs + sample * output_count;
             if (result != head->op_count || memcmp(arena + end->offset, expected, output_count)) {
+                wrong = (int32_t)sample;
+            }
+            memset(memory, GUARD, sizeof(memory));
+            memcpy(arena + head->input_offset, heads[i].inputs + sample * input_count, input_count);
+            if (!stays_inside(&heads[i])) {
                 wrong = (int32_t)sample;
             }
         }

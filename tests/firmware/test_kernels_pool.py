@@ -8,51 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_cases import (
     Contents,
-    activations,
     cases,
     channels,
     contents,
     int8_values,
-    kernels,
     multiplier_powers,
-    output_size,
-    paddings,
     scales,
     sizes,
-    strides,
     zero_points,
 )
-from tflite_builder import VALID, TfliteBuilder
-
-
-@st.composite
-def pool_models(draw: st.DrawFn, kind: str) -> tuple[bytes, list[np.ndarray]]:
-    size = draw(st.tuples(sizes, sizes))
-    window = draw(st.one_of(st.just(size), st.tuples(kernels, kernels)))
-    stride = draw(st.tuples(strides, strides))
-    padding = draw(paddings)
-    if padding == VALID:
-        window = (min(window[0], size[0]), min(window[1], size[1]))
-    content: Contents = draw(contents)
-    quantization = (draw(scales), draw(zero_points))
-    shape = (1, *size, draw(channels))
-    pooled = [output_size(padding, *each) for each in zip(size, window, stride, strict=True)]
-    builder = TfliteBuilder()
-    source = builder.activation(shape, *quantization)
-    output = builder.activation((1, *pooled, shape[3]), *quantization)
-    builder.operator(
-        kind,
-        [source],
-        output,
-        padding=padding,
-        strideH=stride[0],
-        strideW=stride[1],
-        filterHeight=window[0],
-        filterWidth=window[1],
-        fusedActivationFunction=draw(activations),
-    )
-    samples = [int8_values(content.generator(), shape, content.extreme)]
-    return builder.build([source], [output]), samples
+from layer_models import pool_models
+from tflite_builder import TfliteBuilder
 
 
 @cases

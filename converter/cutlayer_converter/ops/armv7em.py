@@ -177,6 +177,83 @@ def _depthwise(lowered: Lowered) -> Lowered | None:
     )
 
 
+def _dense(lowered: Lowered) -> Lowered | None:
+    params = lowered.params
+    weights = params["weights"]
+    channels, depth = weights.shape
+    requantized = requantization(lowered, weights)
+    padded = np.zeros((channels, -(-depth // 4) * 4), np.int8)
+    padded[:, :depth] = weights
+    order = list(range(channels & ~3)) + (list(range(channels - 4, channels)) if channels % 4 else [])
+    rows = params["input"][1]
+    if channels < 4 or requantized is None or (rows > 1 and depth % 4):
+        return None
+    packed = pair_channels(padded[order])
+    if packed is None:
+        return None
+    # [fours, pair, block, 2] to [fours, block, pair, 2]: both pairs of a four side by side.
+    fours = np.ascontiguousarray(packed.reshape(len(packed) // 2, 2, -1, 2).transpose(0, 2, 1, 3))
+    return replace(
+        lowered,
+        kernel="cl_dense_armv7em",
+        params_type="cl_conv_armv7em_params",
+        params=_params(lowered, requantized, params["input"], params["output"])
+        | {"line_pitch": 0, "weights": fours.reshape(-1), "channels": requantized.table[order]},
+        scratch_bytes=2 * padded.shape[1],
+    )
+
+
+def _add(lowered: Lowered) -> Lowered | None:
+    params = lowered.params
+    second_is_half = (params["second_multiplier"], params["second_shift"]) == (2**30, 0)
+    if not second_is_half and (params["input_multiplier"], params["input_shift"]) != (2**30, 0):
+        return None
+    half, other = ("second", "input") if second_is_half else ("input", "second")
+    shift, output_shift = -params[f"{other}_shift"], -params["output_shift"]
+    if params["second_count"] != params["count"] or params["constant"] is not None:
+        return None
+    if shift == 0 and params[f"{other}_multiplier"] == 2**30:
+        # A half too. Times (2^31 - 1) / 2^31, rounded, it stays itself; then comes half of it.
+        multiplier, rounding, shift = 2**31 - 1, 1, 1
+    elif 1 <= shift <= 28:
+        multiplier, rounding = params[f"{other}_multiplier"], 1 << (shift - 1)
+    else:
+        return None
+    if not 1 <= output_shift <= SHIFT_MAX:
+        return None
+    return replace(
+        lowered,
+        kernel="cl_add_armv7em",
+        params_type="cl_add_armv7em_params",
+        params={
+            "count": params["count"],
+            "zero": -params[f"{other}_zero_point"] * 2**21,
+            "half_zero": -params[f"{half}_zero_point"] * 2**19,
+            "multiplier": multiplier,
+            "rounding": rounding,
+            "shift": shift,
+            "output_multiplier": params["output_multiplier"],
+            "output_rounding": (1 << (output_shift - 1)) + (params["output_zero_point"] << output_shift),
+            "output_shift": output_shift,
+            "second_is_half": int(second_is_half),
+            "activation_min": params["activation_min"],
+            "activation_max": params["activation_max"],
+        },
+    )
+
+
+def _average_pool(lowered: Lowered) -> Lowered | None:
+    params = lowered.params
+    height, width, channels = params["input"]
+    whole = params["output"][:2] == (1, 1) and (params["window_height"], params["window_width"]) == (
+        height,
+        width,
+    )
+    if not whole or params["pad_top"] or params["pad_left"] or height * width > 255 or channels % 4:
+        return None
+    return replace(lowered, kernel="cl_average_pool_armv7em")
+
+
 def _params(
     lowered: Lowered, requantized: Channels, source: tuple[int, int, int], output: tuple[int, int, int]
 ) -> dict[str, Any]:
@@ -188,6 +265,9 @@ def _params(
 
 
 KERNELS: dict[str, Callable[[Lowered], Lowered | None]] = {
+    "cl_add": _add,
+    "cl_average_pool": _average_pool,
     "cl_conv2d": _conv2d,
+    "cl_dense": _dense,
     "cl_depthwise": _depthwise,
 }

@@ -27,6 +27,24 @@ struct cl_conv_armv7em_params {
     const int32_t *channels; // by channel: 2 * bias, multiplier, rounding, shift
 };
 
+// Sum of two tensors of one shape. One of them has the larger scale, whose multiplier is a half;
+// `zero` is -zero point * 2^21 of the other one, `half_zero` -zero point * 2^19 of that one.
+// Roundings hold the half of the shift after them, and the output's its zero point too.
+struct cl_add_armv7em_params {
+    uint32_t count;
+    int32_t zero;
+    int32_t half_zero;
+    int32_t multiplier;
+    int32_t rounding;
+    int32_t shift;
+    int32_t output_multiplier;
+    int32_t output_rounding;
+    int32_t output_shift;
+    uint8_t second_is_half;
+    int8_t activation_min;
+    int8_t activation_max;
+};
+
 void cl_conv2d_armv7em(const void *params, const int8_t *input, const int8_t *second,
                        int8_t *output, int8_t *scratch);
 
@@ -34,5 +52,19 @@ void cl_conv2d_armv7em(const void *params, const int8_t *input, const int8_t *se
 // channels. `weights` are bytes as in cl_conv_params.
 void cl_depthwise_armv7em(const void *params, const int8_t *input, const int8_t *second,
                           int8_t *output, int8_t *scratch);
+
+// Fully connected layer of at least four channels; several rows only of a multiple of four inputs.
+// `input` and `output` are 1 x rows x channels.
+void cl_dense_armv7em(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
+                      int8_t *scratch);
+
+// Output may be an input.
+void cl_add_armv7em(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
+                    int8_t *scratch);
+
+// Average over the whole of an input (struct cl_pool_params) of at most 255 positions and a
+// multiple of four channels.
+void cl_average_pool_armv7em(const void *params, const int8_t *input, const int8_t *second,
+                             int8_t *output, int8_t *scratch);
 
 #endif
