@@ -158,15 +158,19 @@ static void on_console(avr_t *avr, avr_io_addr_t address, uint8_t value, void *c
 
 static void fill_eeprom(avr_t *avr, const char *path)
 {
-    uint8_t content[4096];
+    uint8_t content[4096], found[sizeof content];
     FILE *file = fopen(path, "rb");
     if (!file) {
         die("the EEPROM's file cannot be read");
     }
     size_t bytes = fread(content, 1, sizeof content, file);
     fclose(file);
-    avr_eeprom_desc_t part = {content, 0, (uint32_t)bytes};
-    if (avr_ioctl(avr, AVR_IOCTL_EEPROM_SET, &part) < 0) {
+    avr_eeprom_desc_t given = {content, 0, (uint32_t)bytes};
+    avr_eeprom_desc_t taken = {found, 0, (uint32_t)bytes};
+    memset(found, 0, sizeof found);
+    (void)avr_ioctl(avr, AVR_IOCTL_EEPROM_SET, &given); // the result says nothing: so look
+    (void)avr_ioctl(avr, AVR_IOCTL_EEPROM_GET, &taken);
+    if (memcmp(content, found, bytes) != 0) {
         die("the EEPROM is smaller than its file");
     }
 }
