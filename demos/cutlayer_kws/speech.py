@@ -47,22 +47,23 @@ ACCENTS = (
 )
 
 # Variants of one family (steph, steph2, ...) are on one side only. klatt and klatt6 sound as caleb does and
-# are left out.
+# are left out. The demo's network, rates and amounts were chosen with other test voices, which are among the
+# training voices now; these were drawn by lot afterwards, so that what is measured with them is not what was
+# chosen by.
 # fmt: off
 TEST_VARIANTS = (
-    "Alicia", "Andy", "AnxiousAndy", "Hugo", "Lee", "Marco", "Michael", "Nguyen", "Storm", "anika",
-    "anikaRobot", "aunty", "belinda", "david", "edward", "edward2", "f2", "grandma", "gustave", "john",
-    "linda", "m3", "m8", "paul", "quincy", "travis",
+    "Andrea", "Denis", "RicishayMax", "RicishayMax2", "RicishayMax3", "UniRobot", "adam", "antonio",
+    "boris", "croak", "f1", "f5", "grandpa", "klatt4", "m2", "norbert", "robosoft", "robosoft2",
+    "robosoft3", "robosoft4", "robosoft5", "robosoft6", "robosoft7", "robosoft8", "victor", "whisperf",
 )
 TRAIN_VARIANTS = (
-    "Alex", "Andrea", "Annie", "Demonic", "Denis", "Diogo", "Gene", "Gene2", "Henrique", "Jacky", "Mario",
-    "Mike", "Mr serious", "RicishayMax", "RicishayMax2", "RicishayMax3", "Tweaky", "UniRobot", "adam",
-    "announcer", "antonio", "benjamin", "boris", "caleb", "croak", "ed", "f1", "f3", "f4", "f5", "fast",
-    "grandpa", "iven", "iven2", "iven3", "iven4", "kaukovalta", "klatt2", "klatt3", "klatt4", "klatt5",
-    "m1", "m2", "m4", "m5", "m6", "m7", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "pedro",
-    "rob", "robert", "robosoft", "robosoft2", "robosoft3", "robosoft4", "robosoft5", "robosoft6",
-    "robosoft7", "robosoft8", "sandro", "shelby", "steph", "steph2", "steph3", "victor", "whisper",
-    "whisperf", "zac",
+    "Alex", "Alicia", "Andy", "Annie", "AnxiousAndy", "Demonic", "Diogo", "Gene", "Gene2", "Henrique",
+    "Hugo", "Jacky", "Lee", "Marco", "Mario", "Michael", "Mike", "Mr serious", "Nguyen", "Storm",
+    "Tweaky", "anika", "anikaRobot", "announcer", "aunty", "belinda", "benjamin", "caleb", "david",
+    "ed", "edward", "edward2", "f2", "f3", "f4", "fast", "grandma", "gustave", "iven", "iven2", "iven3",
+    "iven4", "john", "kaukovalta", "klatt2", "klatt3", "klatt5", "linda", "m1", "m3", "m4", "m5", "m6",
+    "m7", "m8", "marcelo", "max", "michel", "miguel", "pablo", "paul", "pedro", "quincy", "rob",
+    "robert", "sandro", "shelby", "steph", "steph2", "steph3", "travis", "whisper", "zac",
 )
 # fmt: on
 
