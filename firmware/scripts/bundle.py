@@ -26,6 +26,11 @@ AUDIO_ZERO_POINT = -128
 SENSORS = ("audio", "recorded")
 ENGINES = {"compiled": "firmware", "tflm": "firmware/tflm"}  # and where the bundle has the head for them
 SOURCE_SUFFIXES = (".c", ".h", ".cc")
+# The bundle's sources are the project's, which do not see the libraries' headers by themselves.
+TFLM_INCLUDES = (
+    "$PROJECT_DIR/firmware/lib/tflm/include",
+    "$PROJECT_LIBDEPS_DIR/$PIOENV/Chirale_TensorFLowLite/src",
+)
 
 
 class BundleError(Exception):
@@ -155,7 +160,8 @@ def main(env, environment) -> None:
     sources = build / "bundle"
     try:
         bundle = bundle_folder(project, environment)
-        head = head_folder(bundle, env.GetProjectOption("custom_engine", "compiled"))
+        engine = env.GetProjectOption("custom_engine", "compiled")
+        head = head_folder(bundle, engine)
         copy_sources(head, sources)
         limits = link_limits(env.BoardConfig()) + engine_bytes(
             env.GetProjectOption("custom_engine_bytes", "")
@@ -168,6 +174,8 @@ def main(env, environment) -> None:
         return
     env.Append(CPPDEFINES=limits)
     env.Append(CPPPATH=[str(sources), str(project / "firmware" / "port")])
+    if engine == "tflm":
+        env.Append(CPPPATH=list(TFLM_INCLUDES))
     env.BuildSources("$BUILD_DIR/model", str(sources))
 
 
