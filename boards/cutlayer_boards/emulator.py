@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cutlayer_boards import simavr
 from cutlayer_boards.errors import BoardError
+from cutlayer_boards.recordings import eeprom_image
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -160,7 +161,7 @@ async def _simavr_command(
 ) -> list[str]:
     program = await asyncio.to_thread(simavr.runner, board)
     if microphone is not None:
-        await asyncio.to_thread(eeprom.write_bytes, simavr.eeprom(microphone, board))
+        await asyncio.to_thread(eeprom.write_bytes, eeprom_image(microphone, board))
     content = "" if microphone is None else str(eeprom)
     return [str(program), str(board.machine), str(board.clock_hz), str(firmware.path.resolve()), content]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -20,8 +19,6 @@ SOURCE = BOARDS_FOLDER / "simavr" / "runner.c"
 
 _FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 _LIBRARIES = ("-lsimavr", "-lelf")
-# Bytes of the recordings, bytes of the labels (firmware/port/arduino/recordings_eeprom.cpp).
-_HEADER = struct.Struct("<HH")
 
 
 def runner(board: BoardSpec, build_dir: Path = PROJECT_FOLDER / "build") -> Path:
@@ -48,22 +45,3 @@ def runner(board: BoardSpec, build_dir: Path = PROJECT_FOLDER / "build") -> Path
             )
         partial.rename(program)
     return program
-
-
-def eeprom(microphone: Path, board: BoardSpec) -> bytes:
-    """The image of the board's EEPROM with the recordings of `microphone` and their labels.
-
-    Raises:
-        BoardError: They do not fit.
-    """
-    recordings = microphone.read_bytes()
-    labels_file = microphone.with_name(microphone.name + ".labels")
-    labels = labels_file.read_bytes() if labels_file.is_file() else b""
-    needed = _HEADER.size + len(recordings) + len(labels)
-    if needed > board.eeprom_bytes:
-        raise BoardError(
-            f"the recordings of {microphone} and their labels take {needed} bytes, "
-            f"and the EEPROM of {board.name} has {board.eeprom_bytes}",
-            "give it fewer recordings",
-        )
-    return _HEADER.pack(len(recordings), len(labels)) + recordings + labels

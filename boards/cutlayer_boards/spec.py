@@ -34,6 +34,8 @@ class BoardSpec:
         instruction_set: What the converter may choose kernels for.
         clock_hz: Of simavr's chip.
         eeprom_bytes: That recordings may lie in; 0 without.
+        recordings_origin: Address of the flash that is kept for recordings, not in `flash_bytes`.
+        recordings_bytes: And how large that is; 0 where there is none.
         max_payload: The longest payload that the node takes (CL_NODE_MAX_PAYLOAD).
         window_frames: Frames that it holds out of order plus one (CL_NODE_WINDOW_FRAMES).
         receive_bytes: The port's ring of received bytes.
@@ -58,6 +60,8 @@ class BoardSpec:
     instruction_set: Literal["portable", "armv7e-m"]
     clock_hz: int
     eeprom_bytes: int
+    recordings_origin: int
+    recordings_bytes: int
     max_payload: int
     window_frames: int
     receive_bytes: int
@@ -104,6 +108,8 @@ def _read(path: Path) -> BoardSpec:
         instruction_set=own.get("instruction_set", "portable"),
         clock_hz=int(build.get("f_cpu", "0").rstrip("L")),
         eeprom_bytes=own.get("eeprom_bytes", 0),
+        recordings_origin=int(own.get("recordings_origin", "0"), 0),
+        recordings_bytes=own.get("recordings_bytes", 0),
         max_payload=own.get("max_payload", 952),
         window_frames=own.get("window_frames", 4),
         receive_bytes=own.get("receive_bytes", 4096),

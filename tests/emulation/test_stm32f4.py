@@ -1,4 +1,4 @@
-"""The STM32F4 port where the emulated board's tests do not look: USART1, no debugger, a chip's own clock."""
+"""The STM32F4 port where test_every_board.py does not look: USART1, no debugger, a chip's clock and flash."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from core import FLAGS, INCLUDE, ROOT
 from cortex_program import PORT, build_program, qemu_command
+from emulation_host import configure_adam
 
+from cutlayer_boards.emulator import _qemu, emulate
+from cutlayer_boards.recordings import flash_image
 from cutlayer_boards.spec import board
+from cutlayer_host.device import connect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +45,34 @@ async def test_without_a_debugger_the_link_works(usart: int, tmp_path: Path) -> 
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.communicate()
+
+
+@pytest.mark.qemu
+async def test_recordings_in_flash_are_those_of_a_file(
+    build, tiny_bundle, tiny_inputs, tiny_microphone, tmp_path
+) -> None:
+    """The Discovery's firmware, in the machine that QEMU has of the family."""
+    discovery, emulated = board("stm32f4_discovery"), board("netduinoplus2")
+    image = tmp_path / "recordings"
+    image.write_bytes(flash_image(tiny_microphone, discovery))
+    firmware = build(discovery, tiny_bundle)
+    command = [*qemu_command(emulated), "-kernel", str(firmware.path)]
+    command += ["-semihosting-config", "enable=on,target=native,arg=firmware"]
+    command += ["-device", f"loader,file={image},addr={discovery.recordings_origin:#x}"]
+    flashed = await heard(_qemu(command, emulated.serial, tmp_path / "link"), "stm32f4_discover")
+    file = await heard(emulate(emulated, build(emulated, tiny_bundle), tiny_microphone), emulated.name)
+    assert flashed == file
+    assert len({values for _, values in flashed}) == len(tiny_inputs)
+    assert {label for label, _ in flashed} > {-1, 0, 1}
+
+
+async def heard(running, name: str) -> list[tuple[int, bytes]]:
+    """Label and smashed data of each recording."""
+    async with running as node, connect(node.url) as device:
+        assert device.welcome.board == name
+        await device.configure(configure_adam(cut=2))
+        samples = [await device.sample(i, i, train=False) for i in range(device.welcome.recordings)]
+    return [(sample.label, sample.values.tobytes()) for sample in samples]
 
 
 # RM0090: alternate function 7 on the pins of each USART, a pull-up on both; 500,000 Bd of 16 MHz; the enable

@@ -18,6 +18,7 @@ from cutlayer_kws.budget import Budget
 from cutlayer_kws.crew import Crew
 from cutlayer_kws.demo import DemoResult, DemoSettings, plan_lesson, run_demo
 from cutlayer_kws.errors import DemoError
+from cutlayer_kws.lesson import run_lesson
 from cutlayer_kws.model import Pretraining
 from cutlayer_kws.report import make_report
 from cutlayer_kws.speech import SpeechPlan
@@ -103,6 +104,22 @@ def test_a_link_with_faults_teaches_the_same_bits(small: DemoResult) -> None:
     assert run["steps"] == figures["clean"]["steps"] == BUDGET.steps
     assert figures["clean"]["faults"]["lost"] == figures["clean"]["faults"]["corrupted"] == 0
     assert figures["wire_bytes_ratio"] > 1
+
+
+@pytest.mark.qemu
+@pytest.mark.slow
+def test_an_stm32f405_learns_the_same_bits_in_128_kb(small: DemoResult) -> None:
+    [seed] = small.seeds
+    assert seed.emulated is not None
+    stm32 = board("netduinoplus2")
+    firmware = build_firmware(stm32, seed.prepared.bundle, small.settings.build)
+    assert firmware.ram_bytes_static <= stm32.ram_bytes == 128 * 1024
+    plan = plan_lesson(small.settings, small.corpus, seed.prepared, firmware, 0)
+    visits = plan.visits[: small.settings.emulated_visits]
+    plan = replace(plan, board=stm32.name, visits=visits, test=())
+    with Crew(Progress(disable=True)) as crew:
+        [found] = crew.gather(crew.start("STM32F405", run_lesson, plan))
+    assert found.learned == seed.emulated.native.learned
 
 
 def fail(_: object) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import configparser
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cutlayer_boards.errors import BoardError
+from cutlayer_boards.recordings import flash_image
 from cutlayer_boards.spec import BOARDS_FOLDER, PROJECT_FOLDER, BoardSpec, board, boards
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OTHERS = [
     "qemu_mps2_an385",
@@ -53,3 +58,21 @@ def test_a_linker_script_has_its_memory_from_the_board(spec: BoardSpec) -> None:
 def test_environment_names_are_the_boards_names(spec: BoardSpec) -> None:
     assert spec.environment == spec.name
     assert spec.stack_bytes < spec.ram_bytes
+
+
+def test_recordings_for_the_flash_have_labels_and_a_limit(tmp_path: Path) -> None:
+    spec = board("stm32f4_discovery")
+    microphone = tmp_path / "recordings.raw"
+    microphone.write_bytes(b"abc")
+    assert flash_image(microphone, spec) == b"\3\0\0\0" + b"\0\0\0\0" + b"abc"
+    microphone.with_name("recordings.raw.labels").write_bytes(b"\7")
+    assert flash_image(microphone, spec) == b"\3\0\0\0" + b"\1\0\0\0" + b"abc" + b"\7"
+    microphone.write_bytes(bytes(spec.recordings_bytes - 8))
+    with pytest.raises(BoardError, match=r"take 524289 bytes, .* stm32f4_discovery has 524288"):
+        flash_image(microphone, spec)
+
+
+def test_flash_for_recordings_is_not_the_programs(spec: BoardSpec) -> None:
+    if spec.recordings_bytes:
+        build = json.loads((BOARDS_FOLDER / f"{spec.name}.json").read_text())["build"]
+        assert spec.recordings_origin >= int(build["flash_origin"], 0) + spec.flash_bytes

@@ -51,6 +51,10 @@ if script := board.get("build.linker_script", None):
     env.Append(LINKFLAGS=["-Wl,-Map=${BUILD_DIR}/firmware.map"])
     env.Append(LINKFLAGS=[f"-Wl,--defsym={name}={value}" for name, value in memory.items()])
 
+if origin := board.get("cutlayer.recordings_origin", None):
+    size = board.get("cutlayer.recordings_bytes")
+    env.Append(CPPDEFINES=[("CORTEX_M_RECORDINGS", f"{origin}u"), ("CORTEX_M_RECORDINGS_BYTES", f"{size}u")])
+
 program = env.BuildProgram()
 if board.get("build.linker_script", None):
     env.Depends(program, env.subst("$LDSCRIPT_PATH"))

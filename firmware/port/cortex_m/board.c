@@ -90,7 +90,8 @@ struct board *board_open(int argc, char **argv)
     (void)argv;
     struct board *board = &the_board;
     chip_open(&chip);
-    if (chip.has_semihosting && cortex_m_open_recordings(&board->recordings) < 0) {
+    cortex_m_open_flashed(&board->recordings);
+    if (chip.has_semihosting && cortex_m_open_files(&board->recordings) < 0) {
         log_line(0, "error: the microphone's file cannot be read");
         return 0;
     }

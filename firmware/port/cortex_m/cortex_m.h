@@ -15,9 +15,12 @@ uint32_t cortex_m_waiting(void);
 // Bytes of the stack that have ever been used.
 uint32_t cortex_m_stack_bytes(void);
 
-// Opens what the board hears: the files on the emulator's command line. Returns 0, or negative when
-// one of them cannot be read.
-int32_t cortex_m_open_recordings(struct cl_recordings *recordings) CL_CHECK_RESULT;
+// Opens the files on the emulator's command line, if there are any. Returns 0, or negative when one
+// cannot be read.
+int32_t cortex_m_open_files(struct cl_recordings *recordings) CL_CHECK_RESULT;
+
+// Opens the recordings in the chip's flash, if there are any.
+void cortex_m_open_flashed(struct cl_recordings *recordings);
 
 // Ends for good, and says why where somebody can read it.
 __attribute__((noreturn)) void cortex_m_stop(const char *reason);

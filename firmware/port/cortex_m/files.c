@@ -35,12 +35,9 @@ static int32_t label_of(void *context, uint32_t recording)
     return label == NO_LABEL ? CL_LABEL_NONE : label;
 }
 
-int32_t cortex_m_open_recordings(struct cl_recordings *recordings)
+int32_t cortex_m_open_files(struct cl_recordings *recordings)
 {
     char line[PATH_BYTES + sizeof LABELS_SUFFIX];
-    recordings->context = &files;
-    recordings->read = read_recordings;
-    recordings->label = label_of;
     int32_t length = semihosting_command_line(line, PATH_BYTES);
     char *path = length > 0 ? strchr(line, ' ') : 0;
     if (!path) {
@@ -55,6 +52,9 @@ int32_t cortex_m_open_recordings(struct cl_recordings *recordings)
     if (bytes < 0) {
         return bytes;
     }
+    recordings->context = &files;
+    recordings->read = read_recordings;
+    recordings->label = label_of;
     recordings->bytes = (uint32_t)bytes;
     memcpy(path + strlen(path), LABELS_SUFFIX, sizeof LABELS_SUFFIX);
     files.labels = semihosting_open(path);
