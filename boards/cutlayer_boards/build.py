@@ -76,7 +76,7 @@ def build_firmware(
             f"{bundle} is not a bundle: it has no firmware/cutlayer_model.c", "cutlayer convert --help"
         )
     environment = board.environment + ("_asan" if sanitize else "")
-    with _locked(PROJECT_FOLDER / "build" / "pio.lock"):
+    with locked(PROJECT_FOLDER / "build" / "pio.lock"):
         digest = _digest(environment, bundle, sensor)
         kept = build_dir / "firmware" / f"{environment}-{digest[:16]}"
         elf = kept / "firmware.elf"
@@ -185,8 +185,8 @@ def _keep(files: list[Path], folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One PlatformIO at a time: it keeps its build folders to itself."""
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock `path`: one PlatformIO at a time, because it keeps its build folders to itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
