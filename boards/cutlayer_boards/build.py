@@ -26,6 +26,7 @@ Sensor = Literal["audio", "recorded"]
 _SOURCES = ("platformio.ini", "boards/*.json", "boards/*.ini", "boards/platform/**/*", "firmware/**/*")
 _SOURCE_SUFFIXES = {".c", ".h", ".cc", ".ld", ".ini", ".json", ".py", ""}
 _MESSAGE_LINES = 30
+_MESSAGE_COLUMNS = 240
 
 # Flags of an ELF section (System V ABI, SHF_*).
 _WRITE, _ALLOC = 0x1, 0x2
@@ -148,7 +149,8 @@ def _build_error(board: BoardSpec, environment: str, bundle: Path, output: str) 
             "cut earlier, or take a smaller model",
         )
     return BoardError(
-        f"the firmware for {board.name} does not build:\n" + "\n".join(lines[-_MESSAGE_LINES:]),
+        f"the firmware for {board.name} does not build:\n"
+        + "\n".join(line[:_MESSAGE_COLUMNS] for line in lines[-_MESSAGE_LINES:]),
         f"CUTLAYER_BUNDLE={bundle} pio run -e {environment} shows all of it",
     )
 
