@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from math import prod
@@ -13,12 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cutlayer_boards.spec import BOARDS_FOLDER
 from cutlayer_converter.arena import plan
+from cutlayer_converter.counted import build_program, check_machine, head_sources, run_program
 from cutlayer_converter.emit import emit
-from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.graph import read_graph
-from cutlayer_converter.verify import FIRMWARE, FLAGS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,13 +23,6 @@ if TYPE_CHECKING:
     from cutlayer_converter.graph import Graph
     from cutlayer_converter.ops.lowered import Lowered
     from cutlayer_converter.ops.targets import InstructionSet
-
-TEMPLATES = Path(__file__).parent / "templates"
-# Their flash, RAM and timer lie where the templates expect them.
-MACHINES = ("mps2-an385", "mps2-an386", "mps2-an500")
-RUN_TIMEOUT_S = 600
-# An instruction takes 2^6 ns of virtual time, more than a tick of the timer: none is missed by the count.
-ICOUNT = ("-icount", "shift=6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +75,7 @@ def measure_head(
         ConvertError: The head has an op that the firmware lacks, the board is none that this can count on,
             or compiler or emulator fail.
     """
-    if board.machine not in MACHINES:
-        message = f"instructions are counted on QEMU's {', '.join(MACHINES)}; {board.name} is none of them"
-        raise ConvertError(message, "use --board qemu_mps2_an386")
+    check_machine(board)
     graph = read_graph(tflite)
     arena_plan = plan(graph, instruction_set)
     samples = np.ascontiguousarray(samples).reshape(len(samples), -1)
@@ -102,48 +88,11 @@ def measure_head(
             f"static const int8_t samples[SAMPLE_COUNT][{samples.shape[1]}] = {{{rows}}};\n"
         )
         defines = [] if simd else ["-DCL_NO_SIMD32"]
-        lines = _run(_build(folder, board, ["-DBENCH_COUNT", *defines]), board)
-        flash_bytes = _flash_bytes(_build(folder, board, defines))
+        sources = [folder / "cutlayer_model.c", *head_sources()]
+        counted = build_program("bench_head", folder, sources, board, ["-DBENCH_COUNT", *defines])
+        lines = run_program(counted, board)
+        flash_bytes = _flash_bytes(build_program("bench_head", folder, sources, board, defines))
     return _figures(graph, arena_plan, lines, flash_bytes, board)
-
-
-def _build(folder: Path, board: BoardSpec, defines: list[str]) -> Path:
-    compiler = shutil.which("arm-none-eabi-gcc")
-    if compiler is None:
-        message = "arm-none-eabi-gcc is not on PATH"
-        raise ConvertError(message, f"sudo apt-get install {board.apt_packages}")
-    core = FIRMWARE / "lib" / "cutlayer" / "src"
-    sources = [TEMPLATES / "bench_head.c", folder / "cutlayer_model.c", core / "head.c"]
-    sources += sorted((core / "kernels").rglob("*.c"))
-    machine_flags = json.loads((BOARDS_FOLDER / f"{board.name}.json").read_text())["build"]["machine_flags"]
-    flags = [*FLAGS, *machine_flags, *defines, "-ffunction-sections", "-fdata-sections"]
-    flags += [f"-I{path}" for path in (FIRMWARE / "include", core, folder)]
-    link = ["-nostartfiles", "--specs=nosys.specs", f"-T{TEMPLATES / 'bench_head.ld'}", "-Wl,--gc-sections"]
-    program = folder / "bench.elf"
-    command = [compiler, *flags, *link, "-o", str(program), *map(str, sources)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        message = f"the head does not build for {board.name}: {done.stderr.strip()[:2000]}"
-        raise ConvertError(message, "report this with the model: the converter wrote C that is wrong")
-    return program
-
-
-def _run(program: Path, board: BoardSpec) -> list[list[str]]:
-    emulator = shutil.which("qemu-system-arm")
-    if emulator is None:
-        message = "qemu-system-arm is not on PATH"
-        raise ConvertError(message, f"sudo apt-get install {board.apt_packages}")
-    console = ["-chardev", "stdio,id=console"]
-    console += ["-semihosting-config", "enable=on,target=native,chardev=console"]
-    command = [emulator, "-M", str(board.machine), "-display", "none", "-monitor", "none", "-serial", "null"]
-    command += [*ICOUNT, *console, "-kernel", str(program)]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=RUN_TIMEOUT_S
-    )
-    if done.returncode:
-        message = f"the head stops on {board.machine}: {(done.stdout + done.stderr).strip()[-500:]}"
-        raise ConvertError(message, "report this with the model: the firmware's kernels are wrong")
-    return [line.split() for line in done.stdout.splitlines() if line]
 
 
 def _flash_bytes(program: Path) -> int:
