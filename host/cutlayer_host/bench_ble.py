@@ -45,7 +45,7 @@ class Goodput:
     fraction: float
 
 
-async def measure(mtu: int, *, values: int = 500, runs: int = 15) -> list[Goodput]:
+async def measure(mtu: int, *, values: int = 200, runs: int = 41) -> list[Goodput]:
     """Carries `values` longest values each way, `runs` times through the transport and through bumble."""
     data = bytes(values * (mtu - 3))
     transport = await _Ours.open(mtu)
@@ -54,10 +54,12 @@ async def measure(mtu: int, *, values: int = 500, runs: int = 15) -> list[Goodpu
     for direction in ("down", "up"):
         ours: list[float] = []
         theirs: list[float] = []
-        # The first pair warms up.
+        # The first pair warms up. Each goes first as often as second: load comes and goes.
+        pairs = [(transport.carry, ours), (plain.carry, theirs)]
         for _ in range(runs + 1):
-            ours.append(await transport.carry(direction, data))
-            theirs.append(await plain.carry(direction, data))
+            for carry, seconds in pairs:
+                seconds.append(await carry(direction, data))
+            pairs.reverse()
         fractions = [them / us for us, them in zip(ours[1:], theirs[1:], strict=True)]
         goodputs.append(
             Goodput(
@@ -211,8 +213,8 @@ class _Plain:
 
 
 @click.command()
-@click.option("--values", type=click.IntRange(1), default=500, show_default=True, help="Sent in each run.")
-@click.option("--runs", type=click.IntRange(1), default=15, show_default=True, help="Of each kind.")
+@click.option("--values", type=click.IntRange(1), default=200, show_default=True, help="Sent in each run.")
+@click.option("--runs", type=click.IntRange(1), default=41, show_default=True, help="Of each kind.")
 @json_option
 def ble(values: int, runs: int, as_json: bool) -> None:
     """Measure the goodput of the Bluetooth transport over a link in memory, beside plain bumble's."""

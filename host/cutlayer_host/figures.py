@@ -111,6 +111,14 @@ FIGURES = (
         lambda same: "the same weights" if same else "other weights",
     ),
     Figure(
+        "Bluetooth's goodput, against bumble's own",
+        ">= 90 %",
+        "ble",
+        lambda ble: min(goodput["fraction"] for goodput in ble["goodput"]),
+        lambda fraction: fraction >= 0.9,
+        "{:.1%}".format,
+    ),
+    Figure(
         "host's time of a step beyond TensorFlow's",
         "<= 2 ms",
         "host",

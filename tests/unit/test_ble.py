@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import sys
 from contextlib import asynccontextmanager
@@ -14,10 +15,13 @@ from bleak_over_bumble import BumbleScanner, backends
 from bumble.controller import Controller
 from bumble.gatt import Characteristic, Service
 from bumble.transport.tcp_server import open_tcp_server_transport_with_socket
+from double_board import RECORDINGS, double_board
 from faulty_air import WAYS, FaultyAir
 
+from cutlayer_host.cli import main
+from cutlayer_host.commands.devices import _greet_all
 from cutlayer_host.errors import TransportError
-from cutlayer_host.transports import open_transport
+from cutlayer_host.transports import ble, open_transport
 from cutlayer_host.transports.ble import BleTransport, scan_ble
 from cutlayer_host.transports.bumble_central import BumbleTransport
 from cutlayer_host.transports.bumble_peripheral import BumblePeripheral, _advertising
@@ -260,3 +264,38 @@ def test_without_bumble_the_error_says_what_to_install(monkeypatch: pytest.Monke
     with pytest.raises(TransportError, match="needs bumble") as caught:
         asyncio.run(open_transport("ble://cutlayer?hci=usb:0"))
     assert "pip install 'cutlayer[bumble]'" in str(caught.value.hint)
+
+
+async def test_devices_greets_the_boards_that_a_scan_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    air = FaultyAir()
+    device = air.device("host")
+    await device.power_on()
+    hooks = iter(["scanner", "scanner", "client"])
+    monkeypatch.setattr(
+        ble, "_backend", lambda _hook: {"backend": backends(device, 247)[next(hooks, "scanner")]}
+    )
+    monkeypatch.setattr(ble, "LIST_SECONDS", 0.2)
+    monkeypatch.setattr("cutlayer_host.transports.serial_ports", list)
+    peripheral = BumblePeripheral(air.device("board"))
+    await peripheral.start()
+    pump = double_board().serve(peripheral)
+    pump.start()
+    (found,), no_bluetooth = await _greet_all(())
+    await pump.close()
+    assert found["title"] == "cutlayer"
+    assert found["url"] == "ble://F0:00:00:00:00:02"
+    assert found["recordings"] == RECORDINGS
+    assert no_bluetooth is None
+
+
+def test_devices_says_in_a_line_that_there_is_no_bluetooth(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scanner = type("Broken", (Broken,), {"error": FileNotFoundError(2, "No such file")})
+    monkeypatch.setattr(ble, "_backend", lambda _hook: {"backend": scanner})
+    monkeypatch.setattr("cutlayer_host.transports.serial_ports", list)
+    said = "Bluetooth cannot be used on this computer: there is no system service for it"
+    assert main(["devices", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"devices": [], "no_bluetooth": said}
+    assert main(["devices"]) == 0
+    assert capsys.readouterr().err.splitlines()[0] == said

@@ -102,7 +102,7 @@ class BleakConnector:
                 matches, SCAN_SECONDS, service_uuids=[SERVICE], **self._scanner
             )
         except _bleak_errors() as error:
-            raise _no_bluetooth(self._target.url, error) from error
+            raise _no_bluetooth(f"{self._target.url}: ", error) from error
         if device is None:
             raise TransportError(
                 f"{self._target.url}: no such board advertises here",
@@ -176,7 +176,7 @@ async def open_ble(url: str) -> GattTransport:
 
 
 async def scan_ble(
-    seconds: float = LIST_SECONDS, *, scanner: type[BaseBleakScanner] | None = None
+    seconds: float | None = None, *, scanner: type[BaseBleakScanner] | None = None
 ) -> list[BlePeripheral]:
     """Lists the boards that advertise the Nordic UART Service, by name.
 
@@ -187,10 +187,10 @@ async def scan_ble(
 
     try:
         found = await BleakScanner.discover(
-            seconds, return_adv=True, service_uuids=[SERVICE], **_backend(scanner)
+            seconds or LIST_SECONDS, return_adv=True, service_uuids=[SERVICE], **_backend(scanner)
         )
     except _bleak_errors() as error:
-        raise _no_bluetooth("ble://", error) from error
+        raise _no_bluetooth("", error) from error
     boards = [
         BlePeripheral(board_url(device.address), advertised.local_name or device.name or "")
         for device, advertised in found.values()
@@ -215,9 +215,9 @@ def _bleak_errors() -> tuple[type[Exception], ...]:
     return errors
 
 
-def _no_bluetooth(url: str, error: Exception) -> TransportError:
+def _no_bluetooth(about: str, error: Exception) -> TransportError:
     return TransportError(
-        f"{url}: Bluetooth cannot be used on this computer: {_reason(error)}",
+        f"{about}Bluetooth cannot be used on this computer: {_reason(error)}",
         "switch Bluetooth on, or give bumble a controller of its own: ble://NAME?hci=usb:0",
     )
 
