@@ -61,7 +61,7 @@ async def _serve(
     urls: tuple[str, ...], listen: str | None, boards: int | None, bundle: Path, options: TrainOptions
 ) -> list[dict[str, Any]]:
     from cutlayer_boards.console import progress
-    from cutlayer_host.server import Failed, Finished, Stepped
+    from cutlayer_host.server import Failed, Finished, Joined, Stepped
 
     results: list[dict[str, Any]] = []
     server = _server(bundle, options)
@@ -69,9 +69,9 @@ async def _serve(
     tasks: dict[str, TaskID] = {}
 
     async def tell(event: ServerEvent) -> None:
+        if isinstance(event, Joined):
+            tasks[event.url] = bars.add_task(event.url, total=options.samples)
         if isinstance(event, Stepped):
-            if event.url not in tasks:
-                tasks[event.url] = bars.add_task(event.url, total=options.samples)
             bars.update(tasks[event.url], advance=event.done.samples)
             return
         if isinstance(event, Failed | Finished) and event.url in tasks:
