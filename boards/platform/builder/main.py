@@ -59,4 +59,6 @@ program = env.BuildProgram()
 if board.get("build.linker_script", None):
     env.Depends(program, env.subst("$LDSCRIPT_PATH"))
 AlwaysBuild(env.Alias("buildprog", program))
+if command := board.get("upload.command", None):
+    AlwaysBuild(env.Alias("upload", program, env.VerboseAction(command, "Uploading $SOURCE")))
 Default("buildprog")
