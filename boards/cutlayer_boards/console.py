@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ def console() -> Console:
     """The console on stderr that everything for a person goes to."""
     from rich.console import Console
 
+    if sys.stderr.isatty():
+        # A descriptor of its own: TensorFlow is silenced on descriptor 2, for seconds, while bars are shown.
+        own = os.dup(sys.stderr.fileno())
+        return Console(file=os.fdopen(own, "w", encoding=sys.stderr.encoding, errors="backslashreplace"))
     return Console(stderr=True)
 
 
