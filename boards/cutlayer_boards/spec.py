@@ -40,7 +40,8 @@ class BoardSpec:
         window_frames: Frames that it holds out of order plus one (CL_NODE_WINDOW_FRAMES).
         receive_bytes: The port's ring of received bytes.
         constants_in_ram: True where tables are copied to RAM at start (AVR).
-        system_ram_bytes: Static RAM of core, port and libraries beside what the memory table names.
+        node_bytes: The node's struct, and other static RAM that the memory table does not name, rounded up.
+        code_bytes: Core, port, C library and the tables' structs, rounded up: the linker's map has the sum.
         engine: What runs the head before the trainable layer (custom_engine in boards/NAME.ini): "compiled",
             the firmware's own kernels, or "tflm", TensorFlow Lite Micro's interpreter.
         hwids: USB vendor and product ids that the board shows.
@@ -66,7 +67,8 @@ class BoardSpec:
     window_frames: int
     receive_bytes: int
     constants_in_ram: bool
-    system_ram_bytes: int
+    node_bytes: int
+    code_bytes: int
     engine: Literal["compiled", "tflm"]
     hwids: tuple[tuple[int, int], ...]
     apt_packages: str
@@ -114,7 +116,8 @@ def _read(path: Path) -> BoardSpec:
         window_frames=own.get("window_frames", 4),
         receive_bytes=own.get("receive_bytes", 4096),
         constants_in_ram=own.get("constants_in_ram", False),
-        system_ram_bytes=own.get("system_ram_bytes", 0),
+        node_bytes=own.get("node_bytes", 1024),
+        code_bytes=own.get("code_bytes", 48 * 1024),
         engine=_engine(path.with_suffix(".ini"), path.stem),
         hwids=tuple((int(vendor, 16), int(product, 16)) for vendor, product in build.get("hwids", [])),
         apt_packages=build.get("apt_packages", ""),

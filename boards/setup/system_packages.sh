@@ -11,6 +11,11 @@ need g++ build-essential
 need arm-none-eabi-gcc gcc-arm-none-eabi
 need qemu-system-arm qemu-system-arm
 need espeak-ng espeak-ng
+need avr-gcc gcc-avr
+[ -e /usr/lib/avr/include/avr/io.h ] || missing="$missing avr-libc"
+[ -e /usr/share/arduino/hardware/arduino/avr/cores/arduino/Arduino.h ] || missing="$missing arduino-core-avr"
+[ -e /usr/include/simavr/sim_avr.h ] || missing="$missing libsimavr-dev"
+[ -e /usr/include/libelf.h ] || missing="$missing libelf-dev"
 newlib=/usr/lib/arm-none-eabi/include/newlib.h
 [ -e "$newlib" ] || [ -e /usr/include/newlib/newlib.h ] || missing="$missing libnewlib-arm-none-eabi"
 [ -n "$missing" ] || exit 0

@@ -17,15 +17,12 @@ if TYPE_CHECKING:
     from cutlayer_converter.arena import ArenaPlan
     from cutlayer_converter.trainable import TrainableSpec
 
-# CL_LINK_BYTES(CL_NODE_MAX_PAYLOAD, CL_NODE_WINDOW_FRAMES) and sizeof(struct cl_node), on a 32-bit machine.
-LINK_BYTES = 5824
-NODE_BYTES = 1024
-# A port's ring of received bytes.
-RECEIVE_BYTES = 4096
+# SPEC.md, sections 1 and 2.
+LINK_HEADER_BYTES = 12
+CRC_BYTES = 4
+COBS_BLOCK_BYTES = 254
 # CL_TRAIN_ROWS.
 WAITING_ROWS = 8
-# Core, port, C library and the tables' structs, on Cortex-M4 with -O2. The linker's map has the real figure.
-CODE_BYTES = 48 * 1024
 # An op: struct cl_op and its parameters, rounded up.
 OP_BYTES = 96
 
@@ -34,13 +31,11 @@ def memory_table(
     plan: ArenaPlan, trainable: TrainableSpec | None, board: BoardSpec
 ) -> tuple[MemoryLine, ...]:
     """RAM and flash by line, for the optimizer that `trainable` names."""
+    tables = [("head weights", plan.weight_bytes), ("head ops", OP_BYTES * len(plan.steps))]
     ram = [("arena", plan.arena_bytes), *_training(trainable)]
-    ram += [("link buffers", LINK_BYTES + NODE_BYTES + RECEIVE_BYTES), ("stack", board.stack_bytes)]
-    flash = [
-        ("head weights", plan.weight_bytes),
-        ("head ops", OP_BYTES * len(plan.steps)),
-        ("code", CODE_BYTES),
-    ]
+    ram += [(f"{name}, copied", size) for name, size in tables if board.constants_in_ram]
+    ram += [("link buffers", _link(board)), ("stack", board.stack_bytes)]
+    flash = [*tables, ("code", board.code_bytes)]
     return (
         *(MemoryLine(name, "ram", size) for name, size in ram),
         *(MemoryLine(name, "flash", size) for name, size in flash),
@@ -63,6 +58,18 @@ def table_text(lines: Sequence[MemoryLine], board: BoardSpec) -> str:
         rows += [f"  {line.name:<28}{section.upper():>6}{line.bytes:>12,}" for line in chosen]
         rows.append(f"  {'total of ' + format(budget, ','):<28}{section.upper():>6}{total:>12,}")
     return "\n".join(rows)
+
+
+def _link(board: BoardSpec) -> int:
+    """The ring of received bytes, CL_LINK_BYTES as node.h aligns it, and the node itself."""
+    frame = LINK_HEADER_BYTES + board.max_payload + CRC_BYTES
+    stage = frame + -(-frame // COBS_BLOCK_BYTES) + 1  # CL_LINK_STAGE_BYTES
+    buffers = _aligned(frame, 4) * (board.window_frames + 1) + _aligned(stage, 4)
+    return board.receive_bytes + _aligned(buffers, 16) + board.node_bytes
+
+
+def _aligned(size: int, boundary: int) -> int:
+    return -(-size // boundary) * boundary
 
 
 def _training(trainable: TrainableSpec | None) -> list[tuple[str, int]]:

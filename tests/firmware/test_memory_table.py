@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from core import INCLUDE, ROOT
 from train_layer import KINDS, CoreTrain, random_layer
 from train_reference import Config, F
 
-from cutlayer_boards.spec import board
+from cutlayer_boards.spec import BOARDS_FOLDER, board
 from cutlayer_converter import memory
 from cutlayer_converter.trainable import TrainableSpec
 
@@ -46,23 +47,43 @@ def test_training_lines_sum_to_cl_train_bytes(kind: str, optimizer: str) -> None
         assert total == CoreTrain(layer, Config(optimizer, F(0))).bytes + row_of_the_gradient
 
 
-def test_link_lines_are_the_nodes(tmp_path: Path) -> None:
-    """Measured with the board's own compiler: sizes of a 32-bit machine."""
-    source = tmp_path / "sizes.c"
+@pytest.mark.parametrize(
+    ("name", "compiler"),
+    [
+        ("qemu_mps2_an386", ["arm-none-eabi-gcc", "-mthumb"]),
+        ("megaatmega2560", ["avr-gcc", "-mmcu=atmega2560"]),
+    ],
+)
+def test_link_lines_are_the_nodes(name: str, compiler: list[str], tmp_path: Path) -> None:
+    """Measured with the board's own compiler, and with what its JSON makes of the node's limits."""
+    spec = board(name)
+    source, binary = tmp_path / "sizes.c", tmp_path / "sizes.o"
     source.write_text(
+        f"#define CL_NODE_MAX_PAYLOAD {spec.max_payload}u\n"
+        f"#define CL_NODE_WINDOW_FRAMES {spec.window_frames}u\n"
         '#include "cutlayer/node.h"\n'
         "char link_bytes[CL_NODE_ALIGN(CL_LINK_BYTES(CL_NODE_MAX_PAYLOAD, CL_NODE_WINDOW_FRAMES))];\n"
         "struct cl_node node;\n"
     )
-    binary = tmp_path / "sizes.o"
-    subprocess.run(
-        ["arm-none-eabi-gcc", "-std=c99", "-mthumb", f"-I{INCLUDE}", "-c", source, "-o", binary], check=True
-    )
-    text = subprocess.run(
-        ["arm-none-eabi-nm", "-S", binary], capture_output=True, text=True, check=True
-    ).stdout
-    sizes = {line.split()[3]: int(line.split()[1], 16) for line in text.splitlines()}
-    assert sizes["link_bytes"] == memory.LINK_BYTES
-    assert 0 <= memory.NODE_BYTES - sizes["node"] <= 512
-    header = (ROOT / "firmware" / "port" / "cortex_m" / "cortex_m.h").read_text()
-    assert f"CORTEX_M_RECEIVE_BYTES {memory.RECEIVE_BYTES}u" in header
+    command = [*compiler, "-std=c99", f"-I{INCLUDE}", "-c", source, "-o", binary]
+    subprocess.run(command, check=True)
+    command = [compiler[0].replace("gcc", "nm"), "-S", str(binary)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    symbols = [line.split() for line in text.splitlines()]
+    sizes = {symbol[3]: int(symbol[1], 16) for symbol in symbols if len(symbol) == 4}
+    plan = SimpleNamespace(arena_bytes=0, weight_bytes=0, steps=())
+    lines = {line.name: line.bytes for line in memory.memory_table(plan, None, spec)}
+    assert lines["link buffers"] == sizes["link_bytes"] + spec.node_bytes + spec.receive_bytes
+    assert 0 <= spec.node_bytes - sizes["node"] <= 512
+
+
+def test_limits_of_the_node_are_the_headers_own() -> None:
+    header = (INCLUDE / "cutlayer" / "node.h").read_text()
+    assert f"define CL_NODE_MAX_PAYLOAD {BOARD.max_payload}u" in header
+    assert f"define CL_NODE_WINDOW_FRAMES {BOARD.window_frames}u" in header
+    ring = (ROOT / "firmware" / "port" / "cortex_m" / "cortex_m.h").read_text()
+    assert f"CORTEX_M_RECEIVE_BYTES {BOARD.receive_bytes}u" in ring
+    definitions = json.loads((BOARDS_FOLDER / "megaatmega2560.json").read_text())["build"]["arduino"][
+        "definitions"
+    ]
+    assert f"SERIAL_RX_BUFFER_SIZE={board('megaatmega2560').receive_bytes}" in definitions

@@ -17,6 +17,11 @@ if not core.is_dir():
 
 env.Append(CPPDEFINES=definitions, CXXFLAGS=["-std=gnu++11"])
 
+# What does not fit is a link error: avr-libc's linker scripts take the sizes of the regions from these.
+ram_bytes = board.get("upload.maximum_ram_size") - board.get("cutlayer.stack_bytes")
+regions = {"DATA": ram_bytes, "TEXT": board.get("upload.maximum_size")}
+env.Append(LINKFLAGS=[f"-Wl,--defsym=__{name}_REGION_LENGTH__={size}" for name, size in regions.items()])
+
 # The core is others' code: its own flags, none of ours.
 foreign = env.Clone()
 foreign.Replace(CFLAGS=["-std=gnu11"], CPPFLAGS=[], CPPPATH=[str(core), str(variant)])
