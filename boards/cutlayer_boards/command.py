@@ -26,18 +26,28 @@ import click
     metavar="FILE",
     help="What the boards hear: PCM of 16 bits at 16 kHz, a second each, or raw int8 inputs for other heads.",
 )
+@click.option(
+    "--microphone-live",
+    "live",
+    type=click.Path(path_type=Path),
+    help="What the boards' live microphones hear: a file of such PCM that grows, as by arecord ... >> FILE.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object when the boards can be reached.")
-def emulate(board_name: str, count: int, bundle: Path, microphone: Path | None, as_json: bool) -> None:
+def emulate(
+    board_name: str, count: int, bundle: Path, microphone: Path | None, live: Path | None, as_json: bool
+) -> None:
     """Boot boards without hardware and print where hosts reach them."""
     import asyncio
 
     from cutlayer_boards.spec import board
 
     spec = board(board_name)
-    asyncio.run(_run(spec.name, count, bundle, microphone, as_json))
+    asyncio.run(_run(spec.name, count, bundle, microphone, live, as_json))
 
 
-async def _run(board_name: str, count: int, bundle: Path, microphone: Path | None, as_json: bool) -> None:
+async def _run(
+    board_name: str, count: int, bundle: Path, microphone: Path | None, live: Path | None, as_json: bool
+) -> None:
     import asyncio
     import contextlib
 
@@ -51,7 +61,10 @@ async def _run(board_name: str, count: int, bundle: Path, microphone: Path | Non
     with console().status(f"building firmware for {spec.name}"):
         firmware = await asyncio.to_thread(build_firmware, spec, bundle)
     async with contextlib.AsyncExitStack() as stack:
-        nodes = [await stack.enter_async_context(run_board(spec, firmware, microphone)) for _ in range(count)]
+        nodes = [
+            await stack.enter_async_context(run_board(spec, firmware, microphone, live=live))
+            for _ in range(count)
+        ]
         urls = [node.url for node in nodes]
         if as_json:
             print_json({"board": spec.name, "urls": urls, "ram_bytes": firmware.ram_bytes_static})

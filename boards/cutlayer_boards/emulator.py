@@ -30,6 +30,9 @@ _QEMU_WAITS = "info: QEMU waiting for connection on"
 # An instruction takes 2^6 ns of QEMU's virtual time, more than a tick of 40 ns: none is missed by the count.
 _ICOUNT = "shift=6"
 
+# Before the live microphone's file on the command line of a board in QEMU (firmware/port/cortex_m).
+_LIVE = "\nlive:"
+
 # The multiplexer between the socket and the UART has a buffer of 32 bytes, which the UART alone has not: the
 # board receives 4 times as fast. Its escape key is set to a value that no byte has.
 _NO_ESCAPE_KEY = "0x100"
@@ -60,6 +63,7 @@ async def emulate(
     firmware: Firmware,
     microphone: Path | None = None,
     *,
+    live: Path | None = None,
     count_instructions: bool = False,
     listen: str | None = None,
 ) -> AsyncIterator[Node]:
@@ -71,6 +75,8 @@ async def emulate(
         microphone: Recordings on the board's own side: sound (PCM s16le, 16 kHz, one second each) or, for
             heads that do not listen, int8 inputs, one after another. Labels are in `microphone`.labels, one
             byte a recording (255: none), where that file exists.
+        live: What a live microphone hears, likewise on the board's own side: a file of sound (PCM s16le,
+            16 kHz) that somebody else makes grow. It is made when it is not there.
         count_instructions: QEMU's clock counts instructions: the ticks that the board reports, times
             `board.instructions_per_tick`, are instructions. Slower.
         listen: The native board only: "tcp:HOST:PORT", "unix:PATH" or "pty" in place of a socket of its own.
@@ -79,15 +85,17 @@ async def emulate(
         BoardError: The emulator is missing, the microphone's file is, or the board does not start.
     """
     _check(board, microphone, count_instructions, listen)
+    if live is not None:
+        _check_live(board, live)
     # Short, because the path of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="cutlayer-") as name:
         if board.emulator == "native":
-            running = _native(_native_command(firmware, listen or f"unix:{name}/link", microphone))
+            running = _native(_native_command(firmware, listen or f"unix:{name}/link", microphone, live))
         elif board.emulator == "simavr":
             command = await _simavr_command(board, firmware, microphone, Path(name) / "eeprom")
             running = _simavr(command, Path(name) / "link")
         else:
-            command = _qemu_command(board, firmware, microphone, count_instructions)
+            command = _qemu_command(board, firmware, microphone, live, count_instructions)
             running = _qemu(command, board.serial, Path(name) / "link")
         async with running as node:
             yield node
@@ -106,10 +114,27 @@ def _check(board: BoardSpec, microphone: Path | None, count_instructions: bool, 
         raise BoardError(f"{board.name} listens at a Unix socket of its own, not at {listen}")
 
 
-def _native_command(firmware: Firmware, address: str, microphone: Path | None) -> list[str]:
+def _check_live(board: BoardSpec, live: Path) -> None:
+    if board.emulator == "simavr":
+        raise BoardError(f"{board.name} has no live microphone", "use --board native or qemu_mps2_an386")
+    try:
+        live.touch()
+    except OSError as error:
+        raise BoardError(f"the live microphone's file {live} cannot be made: {error}") from error
+    if not live.is_file():
+        raise BoardError(
+            f"the live microphone {live} is not a file that grows", "append to a file: ... >> FILE"
+        )
+
+
+def _native_command(
+    firmware: Firmware, address: str, microphone: Path | None, live: Path | None
+) -> list[str]:
     command = [str(firmware.path.resolve()), "--listen", address]
     if microphone is not None:
         command += ["--microphone", str(microphone.resolve())]
+    if live is not None:
+        command += ["--microphone-live", str(live.resolve())]
     return command
 
 
@@ -127,7 +152,11 @@ async def _native(command: list[str]) -> AsyncIterator[Node]:
 
 
 def _qemu_command(
-    board: BoardSpec, firmware: Firmware, microphone: Path | None, count_instructions: bool
+    board: BoardSpec,
+    firmware: Firmware,
+    microphone: Path | None,
+    live: Path | None,
+    count_instructions: bool,
 ) -> list[str]:
     program = shutil.which("qemu-system-arm")
     if program is None:
@@ -135,6 +164,8 @@ def _qemu_command(
     semihosting = "enable=on,target=native,arg=firmware"
     if microphone is not None:
         semihosting += f",arg={_escaped(str(microphone.resolve()))}"
+    if live is not None:
+        semihosting += f",arg={_escaped(_LIVE + str(live.resolve()))}"
     command = [program, "-machine", str(board.machine), "-display", "none", "-monitor", "none"]
     command += ["-semihosting-config", semihosting, "-kernel", str(firmware.path.resolve())]
     if count_instructions:

@@ -34,6 +34,9 @@ int main(int argc, char **argv)
         port->log(port->context, "error: the sensor does not give what the head takes");
         return 1;
     }
+#if CUTLAYER_SENSOR_AUDIO
+    kws_audio_listen(&sensor, board->microphone, port);
+#endif
     struct cl_node_config config = {
         .port = port,
         .model = &cutlayer_model,

@@ -11,6 +11,9 @@
 // The label when the board knows none.
 #define CL_LABEL_NONE (-1)
 
+// What `step` returns when there is nothing to do before something is heard.
+#define CL_SENSOR_WAITS 2
+
 struct cl_sensor {
     void *context;
 
@@ -18,9 +21,9 @@ struct cl_sensor {
     // negative.
     int32_t (*start)(void *context, uint32_t recording);
 
-    // Does a bounded piece of the work of capturing. Returns 0 for more to do, 1 when `input`
-    // (int8, `input_bytes`, quantized with the head's input scale and zero point) and `label` are
-    // filled, negative on failure.
+    // Does a bounded piece of the work of capturing. Returns 0 for more to do, CL_SENSOR_WAITS for
+    // more to do in some ms, 1 when `input` (int8, `input_bytes`, quantized with the head's input
+    // scale and zero point) and `label` are filled, negative on failure.
     int32_t (*step)(void *context, int8_t *input, uint32_t input_bytes, int32_t *label);
 
     // Stored recordings that the host may ask for by index; 0 for a live sensor only.

@@ -91,7 +91,8 @@ struct board *board_open(int argc, char **argv)
     struct board *board = &the_board;
     chip_open(&chip);
     cortex_m_open_flashed(&board->recordings);
-    if (chip.has_semihosting && cortex_m_open_files(&board->recordings) < 0) {
+    if (chip.has_semihosting && (cortex_m_open_files(&board->recordings) < 0 ||
+                                 cortex_m_open_microphone(&board->microphone) < 0)) {
         log_line(0, "error: the microphone's file cannot be read");
         return 0;
     }

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "cutlayer/microphone.h"
 #include "cutlayer/recordings.h"
 
 // The receive ring; a power of two.
@@ -18,6 +19,13 @@ uint32_t cortex_m_stack_bytes(void);
 // Opens the files on the emulator's command line, if there are any. Returns 0, or negative when one
 // cannot be read.
 int32_t cortex_m_open_files(struct cl_recordings *recordings) CL_CHECK_RESULT;
+
+// Before the live microphone's file, at the end of the emulator's command line.
+#define CORTEX_M_LIVE "\nlive:"
+
+// Opens the live microphone on the emulator's command line; null without one. Returns 0, or
+// negative when its file cannot be read.
+int32_t cortex_m_open_microphone(const struct cl_microphone **opened) CL_CHECK_RESULT;
 
 // Opens the recordings in the chip's flash, if there are any.
 void cortex_m_open_flashed(struct cl_recordings *recordings);

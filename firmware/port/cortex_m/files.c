@@ -39,6 +39,10 @@ int32_t cortex_m_open_files(struct cl_recordings *recordings)
 {
     char line[PATH_BYTES + sizeof LABELS_SUFFIX];
     int32_t length = semihosting_command_line(line, PATH_BYTES);
+    char *live = length > 0 ? strstr(line, CORTEX_M_LIVE) : 0;
+    if (live) {
+        live[-1] = 0; // the space that joins the words
+    }
     char *path = length > 0 ? strchr(line, ' ') : 0;
     if (!path) {
         return CL_OK;

@@ -1,4 +1,5 @@
 // A board that is a process: firmware.elf --listen tcp:HOST:PORT|unix:PATH|pty [--microphone FILE]
+// [--microphone-live FILE]
 //
 // It prints one line, {"url": "..."}, when hosts can reach it, and ends when its stdin closes or at
 // SIGTERM or SIGINT.
@@ -17,19 +18,20 @@
 
 #include "cutlayer/sensor.h"
 #include "listener.h"
+#include "microphone.h"
 
 #define LABELS_SUFFIX ".labels"
 #define PATH_BYTES 4096u
 #define RECEIVE_BYTES 4096u // as the emulated UART's ring
 enum { NO_LABEL = 255 };
 
-struct microphone {
+struct recorded {
     int audio; // descriptors, -1 for none
     int labels;
 };
 
 static struct listener listener;
-static struct microphone microphone = {-1, -1};
+static struct recorded recorded = {-1, -1};
 static struct board the_board;
 static volatile sig_atomic_t stopping;
 static sigset_t signals_while_waiting;
@@ -78,35 +80,33 @@ static void log_line(void *context, const char *line)
 
 static int32_t recordings_read(void *context, uint32_t offset, void *data, uint32_t count)
 {
-    const struct microphone *open_microphone = context;
-    ssize_t result = pread(open_microphone->audio, data, count, (off_t)offset);
+    const struct recorded *open_files = context;
+    ssize_t result = pread(open_files->audio, data, count, (off_t)offset);
     return result < 0 ? CL_ERROR_PORT : (int32_t)result;
 }
 
 static int32_t recordings_label(void *context, uint32_t recording)
 {
-    const struct microphone *open_microphone = context;
+    const struct recorded *open_files = context;
     uint8_t label = NO_LABEL;
-    if (open_microphone->labels < 0 ||
-        pread(open_microphone->labels, &label, 1, (off_t)recording) != 1) {
+    if (open_files->labels < 0 || pread(open_files->labels, &label, 1, (off_t)recording) != 1) {
         return CL_LABEL_NONE;
     }
     return label == NO_LABEL ? CL_LABEL_NONE : label;
 }
 
-// Returns the microphone's bytes, or negative.
-static int64_t open_microphone(const char *path)
+// Returns the recordings' bytes, or negative.
+static int64_t open_recordings(const char *path)
 {
     char labels[PATH_BYTES];
     struct stat status;
-    microphone.audio = open(path, O_RDONLY);
-    if (microphone.audio < 0 || fstat(microphone.audio, &status) < 0 ||
-        status.st_size > UINT32_MAX ||
+    recorded.audio = open(path, O_RDONLY);
+    if (recorded.audio < 0 || fstat(recorded.audio, &status) < 0 || status.st_size > UINT32_MAX ||
         snprintf(labels, sizeof labels, "%s%s", path, LABELS_SUFFIX) >= (int)sizeof labels) {
         fprintf(stderr, "error: the microphone's file %s cannot be read\n", path);
         return CL_ERROR_PORT;
     }
-    microphone.labels = open(labels, O_RDONLY);
+    recorded.labels = open(labels, O_RDONLY);
     return status.st_size;
 }
 
@@ -132,20 +132,30 @@ struct board *board_open(int argc, char **argv)
 {
     const char *address = 0;
     const char *path = 0;
+    const char *live_path = 0;
+    int known = 1;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--listen") == 0) {
             address = argv[i + 1];
         } else if (strcmp(argv[i], "--microphone") == 0) {
             path = argv[i + 1];
+        } else if (strcmp(argv[i], "--microphone-live") == 0) {
+            live_path = argv[i + 1];
+        } else {
+            known = 0;
         }
     }
-    if (!address || argc != (path ? 5 : 3)) {
-        fprintf(stderr, "usage: %s --listen tcp:HOST:PORT|unix:PATH|pty [--microphone FILE]\n",
+    if (!address || !known || argc % 2 == 0) {
+        fprintf(stderr,
+                "usage: %s --listen tcp:HOST:PORT|unix:PATH|pty [--microphone FILE] "
+                "[--microphone-live FILE]\n",
                 argv[0]);
         return 0;
     }
-    int64_t bytes = path ? open_microphone(path) : 0;
-    if (bytes < 0 || watch_signals() < 0 || listener_open(&listener, address) < 0) {
+    int64_t bytes = path ? open_recordings(path) : 0;
+    the_board.microphone = live_path ? microphone_open(live_path) : 0;
+    if (bytes < 0 || (live_path && !the_board.microphone) || watch_signals() < 0 ||
+        listener_open(&listener, address) < 0) {
         return 0;
     }
     struct board *board = &the_board;
@@ -157,7 +167,7 @@ struct board *board_open(int argc, char **argv)
     board->port.log = log_line;
     board->port.receive_bytes = RECEIVE_BYTES;
     board->port.board = "native";
-    board->recordings.context = &microphone;
+    board->recordings.context = &recorded;
     board->recordings.read = recordings_read;
     board->recordings.label = recordings_label;
     board->recordings.bytes = (uint32_t)bytes;

@@ -8,6 +8,7 @@
 #define READS_PER_STEP 8
 #define IDLE_MS 1000u // longest sleep
 #define BLOCKED_MS 1  // until a port that took nothing is asked again
+#define SENSOR_MS 5u  // until a sensor that had nothing is
 
 enum phase { PHASE_START = 0, PHASE_SENSOR = 1, PHASE_HEAD = 2 };
 
@@ -208,8 +209,8 @@ static int32_t step_sensor(struct cl_node *node)
                         cl_shape_count(head->input_shape), &node->label);
 }
 
-// One step of the sensor or one op of the head.
-static void capture(struct cl_node *node)
+// One step of the sensor or one op of the head. Returns the ms until the next.
+static uint32_t capture(struct cl_node *node)
 {
     uint32_t *counters = node->session.counters;
     uint32_t start = ticks(node);
@@ -218,10 +219,12 @@ static void capture(struct cl_node *node)
         counters[CL_COUNTER_SENSOR_TICKS] += ticks(node) - start;
         if (result < 0) {
             fail(node, result);
+        } else if (result == CL_SENSOR_WAITS) {
+            return SENSOR_MS;
         } else if (result > 0) {
             node->phase = PHASE_HEAD;
         }
-        return;
+        return 0;
     }
     int32_t result = 0;
     if (node->op < cl_session_op_count(&node->session)) {
@@ -235,6 +238,7 @@ static void capture(struct cl_node *node)
     if (result < 0) {
         fail(node, result);
     }
+    return 0;
 }
 
 // Hands the smashed data to the link as it takes it.
@@ -286,19 +290,18 @@ static int32_t take_message(struct cl_node *node)
     return 1;
 }
 
-// Returns 1 when there is more to do at once.
-static int32_t work(struct cl_node *node)
+// Returns the ms until there is more to do, at most IDLE_MS.
+static uint32_t work(struct cl_node *node)
 {
     take_events(node);
     if (node->session.state == CL_STATE_CAPTURING) {
-        capture(node);
-        return 1;
+        return capture(node);
     }
     if (node->session.state == CL_STATE_SENDING) {
         send_sample(node);
-        return node->session.state != CL_STATE_SENDING;
+        return node->session.state != CL_STATE_SENDING ? 0 : IDLE_MS;
     }
-    return 0;
+    return IDLE_MS;
 }
 
 int32_t cl_node_step(struct cl_node *node)
@@ -306,9 +309,9 @@ int32_t cl_node_step(struct cl_node *node)
     node->port_error = 0;
     int32_t count = read_link(node);
     take_events(node);
-    int32_t busy = take_message(node);
+    int32_t took = take_message(node);
     int32_t blocked = write_link(node);
-    busy |= work(node);
+    uint32_t wait_ms = work(node);
     if (blocked >= 0) {
         blocked = write_link(node);
     }
@@ -317,12 +320,12 @@ int32_t cl_node_step(struct cl_node *node)
         cl_link_interrupted(&node->link);
         return error;
     }
-    if (busy || count >= (int32_t)(READ_BYTES * READS_PER_STEP)) {
+    if (took || wait_ms == 0 || count >= (int32_t)(READ_BYTES * READS_PER_STEP)) {
         return 0;
     }
     if (blocked) {
         return BLOCKED_MS;
     }
     uint32_t timeout_ms = cl_link_timeout_ms(&node->link, now_ms(node));
-    return (int32_t)(timeout_ms < IDLE_MS ? timeout_ms : IDLE_MS);
+    return (int32_t)(timeout_ms < wait_ms ? timeout_ms : wait_ms);
 }

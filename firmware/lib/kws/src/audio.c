@@ -5,10 +5,31 @@
 #define RECORDING_BYTES (KWS_RECORDING_SAMPLES * 2u)
 #define CHUNK_BYTES (KWS_CHUNK_SAMPLES * 2u)
 
+static uint32_t now_ms(const struct kws_audio *audio)
+{
+    return audio->port->now_ms(audio->port->context);
+}
+
+static int32_t start_listening(struct kws_audio *audio)
+{
+    audio->listens = 1;
+    audio->sample_count = 0;
+    audio->since_ms = now_ms(audio);
+    kws_word_init(&audio->word);
+    return audio->microphone->start(audio->microphone->context);
+}
+
 static int32_t start(void *context, uint32_t recording)
 {
     struct kws_audio *audio = context;
     uint32_t count = audio->sensor.recording_count;
+    audio->listens = 0;
+    audio->chunk = 0;
+    audio->frame_count = 0;
+    kws_frontend_init(&audio->frontend);
+    if (recording == CL_RECORDING_LIVE && audio->microphone) {
+        return start_listening(audio);
+    }
     if (recording == CL_RECORDING_LIVE && count > 0) {
         recording = audio->next_live;
         audio->next_live = (recording + 1) % count;
@@ -17,9 +38,6 @@ static int32_t start(void *context, uint32_t recording)
         return CL_ERROR_SENSOR;
     }
     audio->recording = recording;
-    audio->chunk = 0;
-    audio->frame_count = 0;
-    kws_frontend_init(&audio->frontend);
     return CL_OK;
 }
 
@@ -46,21 +64,12 @@ static void join_frames(const uint16_t *even, const uint16_t *odd, int8_t *input
     }
 }
 
-// One chunk of 10 ms.
-static int32_t step(void *context, int8_t *input, uint32_t input_bytes, int32_t *label)
+// One chunk of 10 ms. Returns 1 when it was the last.
+static int32_t take_chunk(struct kws_audio *audio, const int16_t *samples, int8_t *input)
 {
-    struct kws_audio *audio = context;
-    if (input_bytes != JOINED_FRAMES * KWS_CHANNELS || audio->chunk >= CHUNKS) {
-        return CL_ERROR_ARGUMENT;
-    }
-    int16_t samples[KWS_CHUNK_SAMPLES];
-    int32_t result = read_chunk(audio, samples);
-    if (result < 0) {
-        return result;
-    }
     uint16_t frame[KWS_CHANNELS];
     uint32_t odd = audio->frame_count & 1u;
-    result = kws_frontend_chunk(&audio->frontend, samples, odd ? frame : audio->frame);
+    int32_t result = kws_frontend_chunk(&audio->frontend, samples, odd ? frame : audio->frame);
     if (result > 0) {
         if (odd) {
             join_frames(audio->frame, frame, &input[audio->frame_count / 2 * KWS_CHANNELS]);
@@ -68,11 +77,85 @@ static int32_t step(void *context, int8_t *input, uint32_t input_bytes, int32_t 
         audio->frame_count += 1;
     }
     audio->chunk += 1;
-    if (audio->chunk < CHUNKS) {
+    return audio->chunk == CHUNKS;
+}
+
+// Reads what the microphone has, at most to the end of a chunk. Returns the samples read, or
+// negative.
+static int32_t hear(struct kws_audio *audio)
+{
+    const struct cl_microphone *microphone = audio->microphone;
+    int16_t *slot = kws_word_slot(&audio->word);
+    if (!slot) {
         return 0;
     }
-    *label = audio->recordings->label(audio->recordings->context, audio->recording);
-    return 1;
+    int32_t count = microphone->read(microphone->context, slot + audio->sample_count,
+                                     KWS_CHUNK_SAMPLES - audio->sample_count);
+    if (count < 0) {
+        return count;
+    }
+    audio->sample_count += (uint32_t)count;
+    if (audio->sample_count == KWS_CHUNK_SAMPLES) {
+        uint8_t had_begun = audio->word.has_begun;
+        audio->sample_count = 0;
+        if (kws_word_heard(&audio->word) && !had_begun) {
+            audio->since_ms = now_ms(audio);
+        }
+    }
+    return count;
+}
+
+// Returns 1 when a whole word is in `input`, 0 for more to do, CL_SENSOR_WAITS, or negative.
+static int32_t step_listening(struct kws_audio *audio, int8_t *input)
+{
+    int32_t count = hear(audio);
+    if (count < 0) {
+        return count;
+    }
+    const int16_t *samples = kws_word_next(&audio->word);
+    if (samples) {
+        return take_chunk(audio, samples, input);
+    }
+    uint32_t waited_ms = now_ms(audio) - audio->since_ms;
+    if (audio->word.has_begun) {
+        if (waited_ms > KWS_REST_MS) {
+            return CL_ERROR_SENSOR;
+        }
+    } else if (waited_ms > KWS_LISTEN_MS) {
+        return KWS_ERROR_NOTHING_HEARD;
+    }
+    return count > 0 ? 0 : CL_SENSOR_WAITS;
+}
+
+static int32_t step_recording(struct kws_audio *audio, int8_t *input, int32_t *label)
+{
+    int16_t samples[KWS_CHUNK_SAMPLES];
+    int32_t result = read_chunk(audio, samples);
+    if (result < 0) {
+        return result;
+    }
+    result = take_chunk(audio, samples, input);
+    if (result > 0) {
+        *label = audio->recordings->label(audio->recordings->context, audio->recording);
+    }
+    return result;
+}
+
+static int32_t step(void *context, int8_t *input, uint32_t input_bytes, int32_t *label)
+{
+    struct kws_audio *audio = context;
+    if (input_bytes != JOINED_FRAMES * KWS_CHANNELS || audio->chunk >= CHUNKS) {
+        return CL_ERROR_ARGUMENT;
+    }
+    if (!audio->listens) {
+        return step_recording(audio, input, label);
+    }
+    *label = CL_LABEL_NONE; // whoever asked for the word knows it
+    int32_t result = step_listening(audio, input);
+    if (result == 1 || result < 0) {
+        audio->microphone->stop(audio->microphone->context);
+    }
+    return result;
 }
 
 int32_t kws_audio_init(struct kws_audio *audio, const struct cl_recordings *recordings,
@@ -87,9 +170,20 @@ int32_t kws_audio_init(struct kws_audio *audio, const struct cl_recordings *reco
     audio->next_live = 0;
     audio->recording = 0;
     audio->chunk = CHUNKS;
+    audio->listens = 0;
+    audio->microphone = 0;
     audio->sensor.context = audio;
     audio->sensor.start = start;
     audio->sensor.step = step;
     audio->sensor.recording_count = recordings->bytes / RECORDING_BYTES;
+    audio->sensor.is_live = 0;
     return (int32_t)audio->sensor.recording_count;
+}
+
+void kws_audio_listen(struct kws_audio *audio, const struct cl_microphone *microphone,
+                      const struct cl_port *port)
+{
+    audio->microphone = microphone;
+    audio->port = port;
+    audio->sensor.is_live = microphone != 0;
 }

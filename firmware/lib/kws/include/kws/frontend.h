@@ -8,9 +8,9 @@
 #define KWS_FRONTEND_H
 
 #include "cutlayer/error.h"
+#include "kws/onset.h"
 #include "tensorflow/lite/experimental/microfrontend/lib/frontend.h"
 
-#define KWS_CHUNK_SAMPLES 160
 #define KWS_CHANNELS 40
 #define KWS_WINDOW_SAMPLES 480
 #define KWS_FFT_SAMPLES 512
