@@ -52,18 +52,18 @@ ACCENTS = (
 # chosen by.
 # fmt: off
 TEST_VARIANTS = (
-    "Andrea", "Denis", "RicishayMax", "RicishayMax2", "RicishayMax3", "UniRobot", "adam", "antonio",
-    "boris", "croak", "f1", "f5", "grandpa", "klatt4", "m2", "norbert", "robosoft", "robosoft2",
+    "Andrea", "Denis", "Gene", "Gene2", "RicishayMax", "RicishayMax2", "RicishayMax3", "UniRobot",
+    "adam", "antonio", "boris", "croak", "f1", "f5", "grandpa", "m2", "robosoft", "robosoft2",
     "robosoft3", "robosoft4", "robosoft5", "robosoft6", "robosoft7", "robosoft8", "victor", "whisperf",
 )
 TRAIN_VARIANTS = (
-    "Alex", "Alicia", "Andy", "Annie", "AnxiousAndy", "Demonic", "Diogo", "Gene", "Gene2", "Henrique",
-    "Hugo", "Jacky", "Lee", "Marco", "Mario", "Michael", "Mike", "Mr serious", "Nguyen", "Storm",
-    "Tweaky", "anika", "anikaRobot", "announcer", "aunty", "belinda", "benjamin", "caleb", "david",
-    "ed", "edward", "edward2", "f2", "f3", "f4", "fast", "grandma", "gustave", "iven", "iven2", "iven3",
-    "iven4", "john", "kaukovalta", "klatt2", "klatt3", "klatt5", "linda", "m1", "m3", "m4", "m5", "m6",
-    "m7", "m8", "marcelo", "max", "michel", "miguel", "pablo", "paul", "pedro", "quincy", "rob",
-    "robert", "sandro", "shelby", "steph", "steph2", "steph3", "travis", "whisper", "zac",
+    "Alex", "Alicia", "Andy", "Annie", "AnxiousAndy", "Demonic", "Diogo", "Henrique", "Hugo", "Jacky",
+    "Lee", "Marco", "Mario", "Michael", "Mike", "Mr serious", "Nguyen", "Storm", "Tweaky", "anika",
+    "anikaRobot", "announcer", "aunty", "belinda", "benjamin", "caleb", "david", "ed", "edward",
+    "edward2", "f2", "f3", "f4", "fast", "grandma", "gustave", "iven", "iven2", "iven3", "iven4",
+    "john", "kaukovalta", "klatt2", "klatt3", "klatt4", "klatt5", "linda", "m1", "m3", "m4", "m5", "m6",
+    "m7", "m8", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul", "pedro", "quincy",
+    "rob", "robert", "sandro", "shelby", "steph", "steph2", "steph3", "travis", "whisper", "zac",
 )
 # fmt: on
 
