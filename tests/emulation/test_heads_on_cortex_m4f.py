@@ -136,7 +136,7 @@ def test_random_heads_equal_tflm(tmp_path: Path) -> None:
 def test_random_layers_equal_tflm(kernel: str, tmp_path: Path) -> None:
     layers = random_cases(LAYERS[kernel], LAYER_COUNT)
     chosen = [plan(read_graph(layer.tflite), BOARD.instruction_set).steps[-1] for layer in layers]
-    assert sum(step.lowered.kernel == kernel for step in chosen) >= LAYER_COUNT / 4
+    assert sum(step.lowered.kernel == kernel for step in chosen) >= LAYER_COUNT / 5
     results = run(build(tmp_path, layers))
     wrong = {index: result[0] for index, result in enumerate(results) if result[0] != -1}
     assert wrong == {}

@@ -12,16 +12,19 @@
 // A left shift out of 32 bits wraps, as TFLM does on every machine it runs on.
 static inline int32_t cl_multiply(int32_t x, int32_t multiplier, int8_t shift)
 {
-    const int left = shift > 0 ? shift : 0;
-    const int right = shift > 0 ? 0 : -shift;
-    const int32_t shifted = (int32_t)((uint32_t)x << left);
+    if (shift > 0) {
+        x = (int32_t)((uint32_t)x << shift);
+    }
     // gemmlowp's nudge and truncating division together are one floor of (product + half), for
     // either sign.
-    const int64_t product = (int64_t)shifted * multiplier;
-    const int32_t high = (int32_t)((product + ((int64_t)1 << 30)) >> 31);
-    const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1u);
-    const int32_t threshold = (mask >> 1) + (high < 0 ? 1 : 0);
-    return (high >> right) + ((high & mask) > threshold ? 1 : 0);
+    const int32_t high = (int32_t)(((int64_t)x * multiplier + ((int64_t)1 << 30)) >> 31);
+    if (shift >= 0) {
+        return high;
+    }
+    // Half away from zero is half up of what is one less when negative; the last bit shifted out is
+    // the half.
+    const int32_t less = high - (high < 0 ? 1 : 0);
+    return (less >> -shift) + ((less >> (-shift - 1)) & 1);
 }
 
 static inline int8_t cl_clamp(int32_t x, int32_t low, int32_t high)

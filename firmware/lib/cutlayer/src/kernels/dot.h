@@ -55,9 +55,26 @@ static inline int16x2_t cl_pair(int32_t value)
 }
 #endif
 
+// A function of its own: inlined, its pointers go to the stack for want of registers.
+#if defined(__GNUC__)
+#define CL_OWN_REGISTERS __attribute__((noinline, unused))
+#else
+#define CL_OWN_REGISTERS
+#endif
+
+#define CL_DOT_STEP_2X2(i)                                                                         \
+    {                                                                                              \
+        const int32_t xa = x[i], xb = xs[i], wa = w[i], wb = ws[i];                                \
+        s00 += wa * xa;                                                                            \
+        s01 += wa * xb;                                                                            \
+        s10 += wb * xa;                                                                            \
+        s11 += wb * xb;                                                                            \
+    }
+
 // Two rows of weights against two rows of input, each pair `count` bytes apart:
 // sum += {w0 x0, w0 x1, w1 x0, w1 x1}.
-static inline void cl_dot_2x2(const int8_t *w, const int8_t *x, uint32_t count, int32_t sum[4])
+CL_OWN_REGISTERS static void cl_dot_2x2(const int8_t *w, const int8_t *x, uint32_t count,
+                                        int32_t sum[4])
 {
     const int8_t *end = x + count;
     int32_t s00 = sum[0], s01 = sum[1], s10 = sum[2], s11 = sum[3];
@@ -81,6 +98,15 @@ static inline void cl_dot_2x2(const int8_t *w, const int8_t *x, uint32_t count, 
         x += 4;
         w += 4;
     }
+#else
+    // Four at a time: the loop itself would cost as much as half of the products.
+    const int8_t *whole = x + (count & ~(uint32_t)3), *xs = x + count, *ws = w + count;
+    for (; x != whole; x += 4, xs += 4, w += 4, ws += 4) {
+        CL_DOT_STEP_2X2(0)
+        CL_DOT_STEP_2X2(1)
+        CL_DOT_STEP_2X2(2)
+        CL_DOT_STEP_2X2(3)
+    }
 #endif
     while (x != end) {
         const int32_t xa = x[0], xb = x[count], wa = w[0], wb = w[count];
@@ -98,8 +124,8 @@ static inline void cl_dot_2x2(const int8_t *w, const int8_t *x, uint32_t count, 
 }
 
 // Four rows of weights, `count` bytes apart, one row of input: sum += w . (x + offset).
-static inline void cl_dot_4x1(const int8_t *w, const int8_t *x, uint32_t count, int32_t offset,
-                              int32_t sum[4])
+CL_OWN_REGISTERS static void cl_dot_4x1(const int8_t *w, const int8_t *x, uint32_t count,
+                                        int32_t offset, int32_t sum[4])
 {
     const int8_t *end = x + count;
     const uint32_t twice = 2 * count, thrice = 3 * count;
