@@ -8,14 +8,19 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from emulation_host import configure_adam, configure_sgd, lesson, read_all, train
+from small_bundles import small_bundle
 
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.spec import BOARDS_FOLDER, BoardSpec, board, boards
 from cutlayer_host.device import connect
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RECORDINGS = 16
 STEPS = lesson(steps=20, batch=2, recordings=RECORDINGS)
@@ -57,13 +62,30 @@ def native_lesson(build, tiny_bundle, tiny_microphone) -> Lesson:
     return found
 
 
+@pytest.fixture(scope="module")
+def bundle_for(tiny_bundle):
+    """The same bundle with the kernels that the converter chooses for the board's processor."""
+
+    def bundle(spec: BoardSpec) -> Path:
+        if spec.instruction_set == "portable":
+            return tiny_bundle
+        first = next(other for other in boards() if other.instruction_set == spec.instruction_set)
+        found = small_bundle("tiny", first.name)
+        source = (found / "firmware" / "cutlayer_model.c").read_text()
+        assert "{cl_conv2d_armv7em, " in source
+        assert "{cl_depthwise_armv7em, " in source
+        return found
+
+    return bundle
+
+
 @pytest.mark.qemu
 @pytest.mark.parametrize("name", EMULATED)
 def test_board_equals_native(
-    name, build, tiny_bundle, tiny_microphone, native_lesson, record_property
+    name, build, bundle_for, tiny_microphone, native_lesson, record_property
 ) -> None:
     spec = board(name)
-    found = asyncio.run(taught(spec, build(spec, tiny_bundle), tiny_microphone))
+    found = asyncio.run(taught(spec, build(spec, bundle_for(spec)), tiny_microphone))
     crcs = "  ".join(f"{optimizer} {crc:08x}" for optimizer, crc in found.weights_crc.items())
     verdict = "equal to native" if found == native_lesson else "DIFFERS FROM NATIVE"
     said = f"{name:18} {core(spec):10}  {len(STEPS)} steps each, weights {crcs}  {verdict}"

@@ -1,6 +1,6 @@
 """Bundles that emulated boards run in tests, converted once from Keras models made here.
 
-Run as a program (`small_bundles.py NAME FOLDER`) it makes one: TensorFlow stays out of the tests' process.
+Run as a program (`small_bundles.py NAME BOARD FOLDER`) it makes one: no TensorFlow in the tests' process.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ TINY_INPUT = (12, 10, 1)
 AUDIO_INPUT = (49, 40, 1)
 
 
-def small_bundle(name: str) -> Path:
-    """The folder of bundle "tiny" (three layers, trainable) or "listener" (gives its input back)."""
+def small_bundle(name: str, board_name: str = "native") -> Path:
+    """The folder of bundle "tiny" (three layers, trainable) or "listener" (gives its input back).
+
+    The kernels of the native board run on every board; other boards may get their own.
+    """
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for path in sorted((ROOT / "converter").rglob("*")):
         if path.suffix in {".py", ".j2"}:
             digest.update(path.read_bytes())
-    folder = KEPT / f"{name}-{digest.hexdigest()[:16]}"
+    folder = KEPT / f"{name}-{board_name}-{digest.hexdigest()[:16]}"
     KEPT.mkdir(parents=True, exist_ok=True)
     with (KEPT / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
             quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "OMP_NUM_THREADS": "1"}
-            command = [sys.executable, __file__, name, str(folder)]
+            command = [sys.executable, __file__, name, board_name, str(folder)]
             subprocess.run(command, check=True, env={**os.environ, **quiet}, stdout=subprocess.DEVNULL)
     return folder
 
@@ -41,7 +44,7 @@ def _tiny(layers, keras):
     return keras.Sequential(
         [
             keras.Input(TINY_INPUT),
-            layers.Conv2D(6, 3, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(8, 3, strides=2, padding="same", activation="relu"),
             layers.DepthwiseConv2D(3, padding="same", activation="relu"),
             layers.Conv2D(8, 1, activation="relu", name="cut"),
             layers.GlobalAveragePooling2D(),
@@ -62,7 +65,7 @@ def _listener(layers, keras):
     )
 
 
-def _make(name: str, folder: Path) -> None:
+def _make(name: str, board_name: str, folder: Path) -> None:
     import keras
     import numpy as np
     from keras import layers
@@ -85,7 +88,7 @@ def _make(name: str, folder: Path) -> None:
         convert(
             Path(scratch) / "model.keras",
             "cut",
-            board("native"),  # its kernels run on every board
+            board(board_name),
             Path(scratch) / "samples.npz",
             made,
         )
@@ -93,4 +96,4 @@ def _make(name: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _make(sys.argv[1], Path(sys.argv[2]))
+    _make(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
