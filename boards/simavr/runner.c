@@ -227,7 +227,8 @@ int main(int argc, char **argv)
         int state = avr_run(avr);
         if (state == cpu_Done || state == cpu_Crashed || avr->pc == 0) {
             flush(link);
-            die("fault"); // back to the reset vector without a reset: a call of null
+            fputs("fault\n", stderr); // back at the reset vector without a reset: a call of null
+            return 1;
         }
         if (runs >= RUNS_PER_LOOK) {
             runs = 0;

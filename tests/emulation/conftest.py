@@ -55,8 +55,18 @@ def tiny_microphone(tiny_inputs: np.ndarray, tmp_path_factory: pytest.TempPathFa
     return path
 
 
-@pytest.fixture(params=["native", pytest.param("qemu_mps2_an386", marks=pytest.mark.qemu)])
+EMULATED = pytest.param("qemu_mps2_an386", marks=pytest.mark.qemu)
+
+
+@pytest.fixture(params=["native", EMULATED])
 def each_board(request: pytest.FixtureRequest) -> BoardSpec:
+    """A board that hears."""
+    return board(request.param)
+
+
+@pytest.fixture(params=["native", EMULATED, pytest.param("megaatmega2560", marks=pytest.mark.simavr)])
+def any_board(request: pytest.FixtureRequest) -> BoardSpec:
+    """Boards of 8 KB too: they have no room for the features of sound."""
     return board(request.param)
 
 

@@ -21,12 +21,12 @@ from cutlayer_host.messages import LIVE_RECORDING
 RECORDINGS = 16
 
 
-async def test_welcome_says_what_the_bundle_says(each_board, build, tiny_bundle, tiny_microphone):
+async def test_welcome_says_what_the_bundle_says(any_board, build, tiny_bundle, tiny_microphone):
     manifest = load_manifest(tiny_bundle)
-    firmware = build(each_board, tiny_bundle)
-    async with emulate(each_board, firmware, tiny_microphone) as node, connect(node.url) as device:
+    firmware = build(any_board, tiny_bundle)
+    async with emulate(any_board, firmware, tiny_microphone) as node, connect(node.url) as device:
         welcome = device.welcome
-    assert welcome.board == each_board.name
+    assert welcome.board == any_board.name
     assert welcome.model_id.hex() == manifest.model_id
     assert welcome.recordings == RECORDINGS
     assert welcome.smashed_count == int(np.prod(manifest.cuts[-1].shape))
@@ -35,10 +35,10 @@ async def test_welcome_says_what_the_bundle_says(each_board, build, tiny_bundle,
 
 
 async def test_labels_come_from_the_file_beside_the_microphone(
-    each_board, build, tiny_bundle, tiny_microphone
+    any_board, build, tiny_bundle, tiny_microphone
 ):
-    firmware = build(each_board, tiny_bundle)
-    async with emulate(each_board, firmware, tiny_microphone) as node, connect(node.url) as device:
+    firmware = build(any_board, tiny_bundle)
+    async with emulate(any_board, firmware, tiny_microphone) as node, connect(node.url) as device:
         await device.configure(configure_adam(cut=0))
         labels = [(await device.sample(i, i, train=False)).label for i in range(RECORDINGS)]
         with pytest.raises(DeviceError, match="SENSOR"):
@@ -48,13 +48,16 @@ async def test_labels_come_from_the_file_beside_the_microphone(
     assert live == [0, 1, 2]
 
 
-async def test_without_a_microphone_there_are_no_recordings(each_board, build, tiny_bundle):
-    async with emulate(each_board, build(each_board, tiny_bundle)) as node, connect(node.url) as device:
+async def test_without_a_microphone_there_are_no_recordings(any_board, build, tiny_bundle):
+    async with (
+        emulate(any_board, build(any_board, tiny_bundle)) as node,
+        connect(node.url) as device,
+    ):
         assert device.welcome.recordings == 0
 
 
-async def test_one_host_after_another(each_board, build, tiny_bundle, tiny_microphone):
-    async with emulate(each_board, build(each_board, tiny_bundle), tiny_microphone) as node:
+async def test_one_host_after_another(any_board, build, tiny_bundle, tiny_microphone):
+    async with emulate(any_board, build(any_board, tiny_bundle), tiny_microphone) as node:
         for _ in range(3):
             async with connect(node.url) as device:
                 await device.configure(configure_adam(cut=2))
@@ -84,11 +87,11 @@ async def test_native_board_says_why_it_does_not_start(native, build, tiny_bundl
         await emulate(native, build(native, tiny_bundle), listen=listen).__aenter__()
 
 
-async def test_no_board_outlives_its_block(each_board, build, tiny_bundle):
+async def test_no_board_outlives_its_block(any_board, build, tiny_bundle):
     seen = []
 
     async def fail_in_block() -> None:
-        async with emulate(each_board, build(each_board, tiny_bundle)) as node:
+        async with emulate(any_board, build(any_board, tiny_bundle)) as node:
             seen.extend([node, Path(node.url.removeprefix("unix://")).parent])
             raise RuntimeError("something else")
 
@@ -99,25 +102,25 @@ async def test_no_board_outlives_its_block(each_board, build, tiny_bundle):
     assert not folder.exists()
 
 
-async def test_a_crash_ends_the_board_and_is_in_its_log(each_board, tiny_bundle, tiny_microphone, tmp_path):
+async def test_a_crash_ends_the_board_and_is_in_its_log(any_board, tiny_bundle, tiny_microphone, tmp_path):
     bundle = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, bundle)
     source = bundle / "firmware" / "cutlayer_model.c"
     source.write_text(source.read_text().replace("{cl_conv2d, &", "{(cl_kernel)0, &", 1))
-    async with emulate(each_board, build_firmware(each_board, bundle), tiny_microphone) as node:
+    async with emulate(any_board, build_firmware(any_board, bundle), tiny_microphone) as node:
         async with connect(node.url) as device:
             await device.configure(configure_adam(cut=2))
             with pytest.raises(LinkLost):
                 await device.sample(1, 0, train=False)
         await asyncio.wait_for(node.process.wait(), 10)
     assert node.process.returncode != 0
-    assert node.log == ([] if each_board.emulator == "native" else ["fault"])
+    assert node.log == ([] if any_board.emulator == "native" else ["fault"])
 
 
-async def test_missing_microphone_is_said(each_board, build, tiny_bundle, tmp_path):
-    firmware = build(each_board, tiny_bundle)
+async def test_missing_microphone_is_said(any_board, build, tiny_bundle, tmp_path):
+    firmware = build(any_board, tiny_bundle)
     with pytest.raises(BoardError, match=r"nothing\.pcm"):
-        await emulate(each_board, firmware, tmp_path / "nothing.pcm").__aenter__()
+        await emulate(any_board, firmware, tmp_path / "nothing.pcm").__aenter__()
 
 
 async def test_missing_qemu_is_said(qemu, build, tiny_bundle, monkeypatch):

@@ -31,16 +31,16 @@ async def command(*arguments: str):
         await process.communicate()
 
 
-async def test_boards_stay_until_interrupted(each_board, build, tiny_bundle, tiny_microphone):
-    build(each_board, tiny_bundle)
-    arguments = ("--board", each_board.name, "-n", "2", "--bundle", str(tiny_bundle), "--json")
+async def test_boards_stay_until_interrupted(any_board, build, tiny_bundle, tiny_microphone):
+    build(any_board, tiny_bundle)
+    arguments = ("--board", any_board.name, "-n", "2", "--bundle", str(tiny_bundle), "--json")
     async with command("emulate", *arguments, "--microphone", str(tiny_microphone)) as process:
         said = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
-        assert said["board"] == each_board.name
+        assert said["board"] == any_board.name
         assert len(said["urls"]) == 2
         for url in said["urls"]:
             async with connect(url) as device:
-                assert device.welcome.board == each_board.name
+                assert device.welcome.board == any_board.name
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 20) == 130
 
