@@ -244,3 +244,14 @@ def test_the_command_trains_and_prints_json(
     assert result["held_out"]["samples"] == 16
     assert found["last_step"] == result["steps"] == 8
     assert json.loads((tmp_path / "run" / "run.json").read_text())["result"] == result
+
+
+def test_a_board_that_is_not_served_is_told_and_counts(
+    tiny: TinyBoard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--device", "unix:///nowhere", "--bundle", str(tiny.bundle), "--json"]) == 1
+    printed = capsys.readouterr()
+    (board,) = json.loads(printed.out)["boards"]
+    assert "cannot connect" in board["error"]
+    assert "unix:///nowhere: error: cannot connect" in printed.err
+    assert "error: 1 of 1 boards were not trained: unix:///nowhere" in printed.err

@@ -9,6 +9,7 @@ import click
 
 from cutlayer_host.commands.options import TrainOptions, bundle_option, json_option, train_options
 from cutlayer_host.commands.train import open_run, read_curriculum
+from cutlayer_host.errors import HostError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,9 @@ def serve(
         from cutlayer_boards.console import print_json
 
         print_json({"boards": results})
+    failed = [result["device"] for result in results if "error" in result]
+    if failed:
+        raise HostError(f"{len(failed)} of {len(results)} boards were not trained: {', '.join(failed)}")
 
 
 async def _serve(
@@ -115,8 +119,8 @@ def _line(event: Listening | Joined | Finished | Failed) -> str:
     if isinstance(event, Joined):
         return f"{event.url}: {event.board} joined"
     if isinstance(event, Failed):
-        hint = f"; next: {event.error.hint}" if event.error.hint else ""
-        return f"{event.url}: error: {event.error}{hint}"
+        said = str(event.error).removeprefix(f"{event.url}: ")
+        return f"{event.url}: error: {said}" + (f"\nnext: {event.error.hint}" if event.error.hint else "")
     result = event.result
     held_out = result.get("held_out")
     accuracy = f"; held out: accuracy {held_out['accuracy']:.1%}" if held_out else ""
