@@ -150,8 +150,19 @@ def _conv2d(lowered: Lowered) -> Lowered | None:
         params=_params(lowered, requantized, source, output)
         | {"line_pitch": pitch, "weights": packed, "channels": requantized.table[pair_order(channels)]},
         scratch_bytes=24 * words * height + height * pitch,
-        in_place=pointwise and not pitch and channels <= depth,
+        in_place=_stays_behind(params, pitch) if pitch else pointwise and channels <= depth,
     )
+
+
+def _stays_behind(params: Mapping[str, Any], pitch: int) -> bool:
+    """Whether a row of outputs ends before the lines that the next one copies to scratch."""
+    stride, (_, width, depth), (_, output_width, channels) = (
+        params["stride_height"],
+        params["input"],
+        params["output"],
+    )
+    ahead = params["kernel_height"] - stride - params["pad_top"]
+    return pitch > 0 and ahead >= 0 and output_width * channels <= stride * width * depth
 
 
 def _depthwise(lowered: Lowered) -> Lowered | None:

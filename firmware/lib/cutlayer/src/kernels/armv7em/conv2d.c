@@ -2,7 +2,8 @@
 // against all output channels.
 //
 // Where windows leave the input, or a window's line is no whole number of words, the lines under a
-// row of outputs are first copied to scratch with the zero point around them.
+// row of outputs are first copied to scratch with the zero point around them: then the output may
+// be the input, if it never overtakes the lines still to be copied.
 #include "cutlayer/kernels_armv7em.h"
 
 #include "kernels/armv7em/tile.h"
@@ -10,7 +11,8 @@
 #if defined(CL_ARMV7EM)
 #include <string.h>
 
-// The lines under output row y, `line_pitch` bytes apart.
+// The lines under output row y, `line_pitch` bytes apart. Those that were under the row before are
+// moved and not copied again: by then the output may lie over them.
 static void copy_lines(const struct cl_conv_armv7em_params *p, const int8_t *input, uint32_t y,
                        int8_t *lines)
 {
@@ -18,7 +20,13 @@ static void copy_lines(const struct cl_conv_armv7em_params *p, const int8_t *inp
     const uint32_t before = (uint32_t)p->pad_left * p->input.channels;
     const uint32_t room = p->line_pitch - before;
     const uint32_t inside = room < input_bytes ? room : input_bytes;
-    for (uint32_t ky = 0; ky < p->kernel_height; ky++, lines += p->line_pitch) {
+    uint32_t ky = 0;
+    if (y > 0 && p->kernel_height > p->stride_height) {
+        ky = (uint32_t)p->kernel_height - p->stride_height;
+        memmove(lines, lines + p->stride_height * p->line_pitch, ky * p->line_pitch);
+        lines += ky * p->line_pitch;
+    }
+    for (; ky < p->kernel_height; ky++, lines += p->line_pitch) {
         const int32_t line = (int32_t)(y * p->stride_height + ky) - p->pad_top;
         if (line < 0 || line >= (int32_t)p->input.height) {
             memset(lines, p->input_zero_point, p->line_pitch);
