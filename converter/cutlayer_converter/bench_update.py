@@ -11,11 +11,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD")
+@click.option(
+    "--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD", help="To run on."
+)
 @click.option("--portable", is_flag=True, help="Plain C, without SIMD instructions.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def update(*, board_name: str, portable: bool, as_json: bool) -> None:
-    """Count what an update takes: the gradient's accumulation, optimizer and requantization."""
+    """Count the instructions of an update.
+
+    They are of the gradient's accumulation, the optimizer and the requantization.
+    """
     from cutlayer_boards.console import console, print_json
     from cutlayer_boards.spec import board
     from cutlayer_converter.measure_update import LAYERS, OPTIMIZERS, measure_update

@@ -55,6 +55,7 @@ class Crew:
         others = set(multiprocessing.active_children())
         before = {name: os.environ.get(name) for name in _ENVIRONMENT}
         os.environ.update(_ENVIRONMENT)
+        task = bars.add_task("starting TensorFlow", total=None)
         try:
             self._pool = ProcessPoolExecutor(
                 _WORKERS, mp_context=context, initializer=_begin, initargs=(self._queue,)
@@ -67,6 +68,7 @@ class Crew:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+        bars.remove_task(task)
         self._workers = set(multiprocessing.active_children()) - others
 
     def __enter__(self) -> Self:

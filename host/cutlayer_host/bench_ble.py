@@ -217,7 +217,10 @@ class _Plain:
 @click.option("--runs", type=click.IntRange(1), default=41, show_default=True, help="Of each kind.")
 @json_option
 def ble(values: int, runs: int, as_json: bool) -> None:
-    """Measure the goodput of the Bluetooth transport over a link in memory, beside plain bumble's."""
+    """Measure the goodput of the Bluetooth transport.
+
+    Over a link in memory, beside plain bumble's.
+    """
     from cutlayer_boards.console import console, print_json, progress
 
     try:
