@@ -20,10 +20,10 @@ def bundle_of_arena(tiny_bundle, tmp_path):
     def make(arena_bytes: int):
         bundle = tmp_path / f"arena-{arena_bytes}"
         shutil.copytree(tiny_bundle, bundle)
-        source = bundle / "firmware" / "cutlayer_model.c"
-        text, count = re.subn(r"\.arena_bytes = \d+", f".arena_bytes = {arena_bytes}", source.read_text())
+        header = bundle / "firmware" / "cutlayer_model.h"
+        text, count = re.subn(r"(_ARENA_BYTES) \d+u", rf"\1 {arena_bytes}u", header.read_text())
         assert count == 1
-        source.write_text(text)
+        header.write_text(text)
         return bundle
 
     return make
