@@ -32,9 +32,20 @@ import click
     type=click.Path(path_type=Path),
     help="What the boards' live microphones hear: a file of such PCM that grows, as by arecord ... >> FILE.",
 )
+@click.option(
+    "--emulator",
+    type=click.Choice(["renode"]),
+    help="Another emulator than the board's own.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object when the boards can be reached.")
 def emulate(
-    board_name: str, count: int, bundle: Path, microphone: Path | None, live: Path | None, as_json: bool
+    board_name: str,
+    count: int,
+    bundle: Path,
+    microphone: Path | None,
+    live: Path | None,
+    emulator: str | None,
+    as_json: bool,
 ) -> None:
     """Boot boards without hardware and print where hosts reach them."""
     import asyncio
@@ -42,11 +53,17 @@ def emulate(
     from cutlayer_boards.spec import board
 
     spec = board(board_name)
-    asyncio.run(_run(spec.name, count, bundle, microphone, live, as_json))
+    asyncio.run(_run(spec.name, count, bundle, microphone, live, emulator == "renode", as_json))
 
 
 async def _run(
-    board_name: str, count: int, bundle: Path, microphone: Path | None, live: Path | None, as_json: bool
+    board_name: str,
+    count: int,
+    bundle: Path,
+    microphone: Path | None,
+    live: Path | None,
+    in_renode: bool,
+    as_json: bool,
 ) -> None:
     import asyncio
     import contextlib
@@ -62,7 +79,9 @@ async def _run(
         firmware = await asyncio.to_thread(build_firmware, spec, bundle)
     async with contextlib.AsyncExitStack() as stack:
         nodes = [
-            await stack.enter_async_context(run_board(spec, firmware, microphone, live=live))
+            await stack.enter_async_context(
+                run_board(spec, firmware, microphone, live=live, in_renode=in_renode)
+            )
             for _ in range(count)
         ]
         urls = [node.url for node in nodes]

@@ -1,9 +1,10 @@
-"""Boards without hardware: the native process, QEMU and simavr."""
+"""Boards without hardware: the native process, QEMU, simavr and Renode."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import shutil
 import socket
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cutlayer_boards import simavr
+from cutlayer_boards import renode, simavr
 from cutlayer_boards.errors import BoardError
 from cutlayer_boards.recordings import eeprom_image
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
+_RENODE_TIMEOUT_S = 120.0
 _LOG_LINES = 200
 _QEMU_WAITS = "info: QEMU waiting for connection on"
 
@@ -66,6 +68,7 @@ async def emulate(
     live: Path | None = None,
     count_instructions: bool = False,
     listen: str | None = None,
+    in_renode: bool = False,
 ) -> AsyncIterator[Node]:
     """Runs `firmware` until the block ends, however it ends.
 
@@ -80,10 +83,13 @@ async def emulate(
         count_instructions: QEMU's clock counts instructions: the ticks that the board reports, times
             `board.instructions_per_tick`, are instructions. Slower.
         listen: The native board only: "tcp:HOST:PORT", "unix:PATH" or "pty" in place of a socket of its own.
+        in_renode: In Renode in place of the board's own emulator, or of none (boards/renode).
 
     Raises:
         BoardError: The emulator is missing, the microphone's file is, or the board does not start.
     """
+    if in_renode:
+        board = dataclasses.replace(board, emulator="renode")
     _check(board, microphone, count_instructions, listen)
     if live is not None:
         _check_live(board, live)
@@ -94,6 +100,10 @@ async def emulate(
         elif board.emulator == "simavr":
             command = await _simavr_command(board, firmware, microphone, Path(name) / "eeprom")
             running = _simavr(command, Path(name) / "link")
+        elif board.emulator == "renode":
+            port = renode.free_port()
+            script = renode.write_run(board, firmware, microphone, Path(name), port)
+            running = _renode(renode.command(renode.program(), script), port)
         else:
             command = _qemu_command(board, firmware, microphone, live, count_instructions)
             running = _qemu(command, board.serial, Path(name) / "link")
@@ -207,6 +217,37 @@ async def _simavr(command: list[str], path: Path) -> AsyncIterator[Node]:
         async with _process([*command, str(descriptor)], pass_fds=(descriptor,)) as node:
             node.url = f"unix://{path}"
             yield node
+
+
+@contextlib.asynccontextmanager
+async def _renode(command: list[str], port: int) -> AsyncIterator[Node]:
+    """The board runs, and its link listens, when the script's last line is on Renode's console."""
+    async with _process(command, stdout=asyncio.subprocess.PIPE) as node:
+        reader = asyncio.create_task(_read_monitor(node))
+        try:
+            ready = False
+            with contextlib.suppress(TimeoutError):
+                ready = await asyncio.wait_for(asyncio.shield(reader), _RENODE_TIMEOUT_S)
+            if not ready:
+                raise BoardError("Renode does not start the board: " + await _last_words(node))
+            reader = asyncio.create_task(_read_monitor(node, until=None))
+            node.url = f"tcp://127.0.0.1:{port}"
+            yield node
+        finally:
+            await _stop(node.process)
+            await reader
+
+
+async def _read_monitor(node: Node, until: str | None = renode.READY) -> bool:
+    """Keeps what Renode says, up to the line `until` or its end. Returns whether that line came."""
+    assert node.process.stdout is not None
+    async for line in node.process.stdout:
+        text = line.decode(errors="replace").rstrip()
+        node.log.append(text)
+        del node.log[:-_LOG_LINES]
+        if until is not None and until in text:
+            return True
+    return False
 
 
 def _escaped(value: str) -> str:

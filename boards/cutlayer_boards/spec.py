@@ -54,7 +54,7 @@ class BoardSpec:
     ram_bytes: int
     flash_bytes: int
     stack_bytes: int
-    emulator: Literal["native", "qemu", "simavr"] | None
+    emulator: Literal["native", "qemu", "simavr", "renode"] | None
     machine: str | None
     serial: int
     instructions_per_tick: float | None
