@@ -38,14 +38,15 @@ static void copy_lines(const struct cl_conv_armv7em_params *p, const int8_t *inp
     }
 }
 
-static void run_tile(struct cl_tile *tile, uint32_t positions, uint32_t channels)
+// All output channels of a tile.
+static inline void run_tile(struct cl_tile *tile, uint32_t width, uint32_t channels)
 {
-    void (*const run)(const struct cl_tile *) = positions == 3 ? cl_tile_of_3 : cl_tile_of_2;
-    struct cl_tile odd = *tile;
+    void (*const run)(const struct cl_tile *) = width == 3 ? cl_tile_of_3 : cl_tile_of_2;
     tile->y_end = tile->y + (channels & ~(uint32_t)1);
     run(tile);
     if (channels & 1u) {
         // The last channel comes in a pair with the one before it once more.
+        struct cl_tile odd = *tile;
         const uint32_t pairs = channels / 2;
         odd.weights += pairs * 2 * odd.blocks;
         odd.channels += pairs * 8;
@@ -60,40 +61,46 @@ void cl_conv2d_armv7em(const void *params, const int8_t *input, const int8_t *se
 {
     const struct cl_conv_armv7em_params *p = params;
     const uint32_t input_pitch = (uint32_t)p->input.width * p->input.channels;
-    const uint32_t words = ((uint32_t)p->kernel_width * p->input.channels + 3) / 4;
-    const uint32_t blocks = words * p->kernel_height, channels = p->output.channels;
-    const uint32_t step = (uint32_t)p->stride_width * p->input.channels;
     const uint32_t pitch = p->line_pitch ? p->line_pitch : input_pitch;
+    const uint32_t words = ((uint32_t)p->kernel_width * p->input.channels + 3) / 4;
+    const uint32_t lines = p->kernel_height, skip = pitch - 4 * words;
+    const uint32_t step = (uint32_t)p->stride_width * p->input.channels;
+    const uint32_t channels = p->output.channels, width = p->output.width;
     uint32_t *const x = (uint32_t *)(void *)scratch;
-    int8_t *const lines = scratch + blocks * 24;
+    int8_t *const copy = scratch + words * lines * 24;
+    struct cl_tile tile = {.channels = p->channels,
+                           .y = output,
+                           .x = x,
+                           .weights = (const uint32_t *)p->weights,
+                           .blocks = words * lines,
+                           .away = p->away};
     (void)second;
     for (uint32_t y = 0; y < p->output.height; y++) {
         const int8_t *row = input + y * p->stride_height * input_pitch;
         if (p->line_pitch) {
-            copy_lines(p, input, y, lines);
-            row = lines;
+            copy_lines(p, input, y, copy);
+            row = copy;
         }
-        for (uint32_t left = p->output.width; left > 0;) {
-            const uint32_t width = left == 3 || left > 4 ? 3 : 2;
-            const uint32_t positions = left < width ? left : width;
-            // A position without a second one is both.
-            struct cl_tile tile = {.y_stride = positions > 1 ? channels : 0,
-                                   .channels = p->channels,
-                                   .y = output,
-                                   .x = x,
-                                   .weights = (const uint32_t *)p->weights,
-                                   .blocks = blocks,
-                                   .away = p->away};
-            (width == 3 ? cl_widen_3 : cl_widen_2)(x, row, positions > 1 ? step : 0, words,
-                                                   p->kernel_height, pitch - 4 * words);
-            run_tile(&tile, width, channels);
-            row += positions * step;
-            output += positions * channels;
-            left -= positions;
+        tile.y_stride = channels;
+        uint32_t left = width;
+        for (; left == 3 || left > 4; left -= 3, row += 3 * step, tile.y += 3 * channels) {
+            cl_widen_3(x, row, step, words, lines, skip);
+            run_tile(&tile, 3, channels);
+        }
+        for (; left > 1; left -= 2, row += 2 * step, tile.y += 2 * channels) {
+            cl_widen_2(x, row, step, words, lines, skip);
+            run_tile(&tile, 2, channels);
+        }
+        if (left) {
+            // A position alone is both of two.
+            tile.y_stride = 0;
+            cl_widen_2(x, row, 0, words, lines, skip);
+            run_tile(&tile, 2, channels);
+            tile.y += channels;
         }
         if (p->activation_min != INT8_MIN || p->activation_max != INT8_MAX) {
-            const uint32_t count = p->output.width * channels;
-            cl_clamp_bytes(output - count, count, p->activation_min, p->activation_max);
+            cl_clamp_bytes(tile.y - width * channels, width * channels, p->activation_min,
+                           p->activation_max);
         }
     }
 }

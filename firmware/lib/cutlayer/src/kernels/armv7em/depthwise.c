@@ -186,43 +186,64 @@ static void lay_out(const struct cl_conv_armv7em_params *p, uint32_t channel, ui
     }
 }
 
-// Pairs of padded rows [first, last) of a column: zero point, then input.
-static void widen_edge(const struct cl_conv_armv7em_params *p, const int8_t *column, uint32_t first,
-                       uint32_t last, uint32_t *ring, uint32_t plane_words)
+// Widens one pair of rows, a and b, of four channels.
+static inline void widen_pair(uint32_t a, uint32_t b, uint32_t *ring, uint32_t plane_words)
 {
-    const uint32_t row_bytes = (uint32_t)p->input.width * p->input.channels;
-    for (uint32_t pair = first; pair < last; pair++) {
-        for (uint32_t c = 0; c < GROUP; c++) {
-            int32_t values[2];
-            for (uint32_t i = 0; i < 2; i++) {
-                const uint32_t row = 2 * pair + i - p->pad_top;
-                const int inside = column && row < p->input.height;
-                values[i] = inside ? column[row * row_bytes + c] : p->input_zero_point;
-            }
-            ring[c * plane_words + pair * COLUMNS] = halves(values[0], values[1]);
-        }
-    }
+    uint32_t w0, w1, w2, w3;
+    __asm("pkhbt %1, %4, %5, lsl #16\n"
+          "pkhtb %3, %5, %4, asr #16\n"
+          "sxtb16 %0, %1\n"
+          "sxtb16 %1, %1, ror #8\n"
+          "sxtb16 %2, %3\n"
+          "sxtb16 %3, %3, ror #8\n"
+          : "=&r"(w0), "=&r"(w1), "=&r"(w2), "=&r"(w3)
+          : "r"(a), "r"(b));
+    ring[0] = w0;
+    ring[plane_words] = w1;
+    ring[2 * plane_words] = w2;
+    ring[3 * plane_words] = w3;
 }
 
-// Column `x` of the input, which may lie outside, to its place in the ring.
+static inline uint32_t load(const int8_t *bytes)
+{
+    uint32_t word;
+    memcpy(&word, bytes, sizeof(word));
+    return word;
+}
+
+// Column `x` of the input, which may lie outside, to its place in the ring. Rows and columns
+// outside are the zero point.
 static void widen_column(const struct cl_conv_armv7em_params *p, const int8_t *input, int32_t x,
                          uint32_t pairs, uint32_t *ring)
 {
     const uint32_t row_bytes = (uint32_t)p->input.width * p->input.channels;
-    const uint32_t plane_words = pairs * COLUMNS;
-    const uint32_t whole = ((uint32_t)p->input.height + p->pad_top) / 2;
-    const uint32_t last = whole < pairs ? whole : pairs;
+    const uint32_t plane_words = pairs * COLUMNS, height = p->input.height;
+    const uint32_t outside = (uint8_t)p->input_zero_point * 0x01010101u;
+    const uint32_t *const end = ring + plane_words;
     if (x < 0 || x >= (int32_t)p->input.width) {
-        widen_edge(p, NULL, 0, pairs, ring, plane_words);
+        for (; ring != end; ring += COLUMNS) {
+            widen_pair(outside, outside, ring, plane_words);
+        }
         return;
     }
     const int8_t *column = input + (uint32_t)x * p->input.channels;
-    widen_edge(p, column, 0, p->pad_top, ring, plane_words);
-    if (last > p->pad_top) {
-        widen(column + p->pad_top * row_bytes, row_bytes, ring + p->pad_top * COLUMNS,
-              plane_words * 4, last - p->pad_top);
+    uint32_t row = 0;
+    if (p->pad_top) {
+        widen_pair(outside, load(column), ring, plane_words);
+        ring += COLUMNS;
+        row = 1;
     }
-    widen_edge(p, column, last > p->pad_top ? last : p->pad_top, pairs, ring, plane_words);
+    const uint32_t whole = (height - row) / 2, room = (uint32_t)(end - ring) / COLUMNS;
+    const uint32_t count = whole < room ? whole : room;
+    if (count) {
+        widen(column + row * row_bytes, row_bytes, ring, plane_words * 4, count);
+        ring += count * COLUMNS;
+        row += 2 * count;
+    }
+    for (; ring != end; ring += COLUMNS, row += 2) {
+        const uint32_t first = row < height ? load(column + row * row_bytes) : outside;
+        widen_pair(first, outside, ring, plane_words);
+    }
 }
 
 void cl_depthwise_armv7em(const void *params, const int8_t *input, const int8_t *second,
