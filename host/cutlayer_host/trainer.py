@@ -169,7 +169,7 @@ class Trainer:
         # The board takes the next sample while the tail looks at this one.
         before: tuple[int, Awaitable[npt.NDArray[np.float32]]] | None = None
         for visit in visits:
-            smashed = await self.device.sample(next(self._sample_numbers), visit.recording, train=False)
+            smashed = await self.take(visit, train=False)
             if before is not None:
                 await count(*before)
             outputs = self._worker.start(self.tail.predict, smashed.values, smashed.scale, smashed.zero_point)
@@ -183,6 +183,10 @@ class Trainer:
             accuracy=float(np.trace(confusion)) / samples,
             confusion=confusion,
         )
+
+    async def take(self, visit: Visit, *, train: bool) -> SmashedData:
+        """Has the board capture a visit's sample. A subclass may ask somebody to speak before."""
+        return await self.device.sample(next(self._sample_numbers), visit.recording, train=train)
 
     async def _step_once(self, batch: Sequence[Visit]) -> StepDone:
         """Makes one step, if need be over several connections."""
@@ -231,8 +235,7 @@ class Trainer:
         correct = saturated = 0
         update_head = self.settings.update_head
         for visit in batch:
-            number = next(self._sample_numbers)
-            smashed = await self.device.sample(number, visit.recording, train=update_head)
+            smashed = await self.take(visit, train=update_head)
             try:
                 label = self._label(visit, smashed)
                 outcome, integers, scale = await self._worker.run(self._learn, visit, smashed, label)
