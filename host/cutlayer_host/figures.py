@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_boards.errors import CutlayerError
@@ -161,9 +162,11 @@ def make_table(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     table = Table(title="Figures", title_justify="left")
-    for column in ("what", "asked", "measured", "", "file"):
-        table.add_column(column, overflow="fold")
+    for column in ("what", "asked"):
+        table.add_column(column)
+    for column in ("measured", "", "file"):
+        table.add_column(column, no_wrap=True)
     for row in rows:
         said = {True: "[green]reached[/green]", False: "[red]missed[/red]", None: ""}[row.reached]
-        table.add_row(row.name, row.asked, row.shown, said, row.file)
+        table.add_row(row.name, row.asked, row.shown, said, PurePath(row.file).name)
     return table
