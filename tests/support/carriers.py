@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FakeCarrier:
-    """Takes, refuses or breaks as `plan` says, one word a value: "take", "refuse", "break"."""
+    """Does with each value what `plan` says: "take", "refuse", "break" the connection, "fail" in it."""
 
     def __init__(
         self, plan: Iterable[str] = (), sizes: Iterable[int] = (), gone: asyncio.Event | None = None
@@ -35,8 +35,9 @@ class FakeCarrier:
         if self.gone.is_set():
             raise CarrierGone
         what = next(self._plan, "take")
-        if what == "break":
-            self.gone.set()
+        if what in ("break", "fail"):
+            if what == "break":
+                self.gone.set()
             raise CarrierGone
         if what == "refuse":
             self.refused += 1

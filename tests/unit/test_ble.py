@@ -13,6 +13,7 @@ import pytest
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason
 from bleak_over_bumble import BumbleScanner, backends
 from bumble.controller import Controller
+from bumble.core import AdvertisingData
 from bumble.gatt import Characteristic, Service
 from bumble.transport.tcp_server import open_tcp_server_transport_with_socket
 from double_board import RECORDINGS, double_board
@@ -121,6 +122,36 @@ async def test_a_link_that_is_cut_comes_back(stack: str, way: str) -> None:
         assert await read_exactly(host, 8) == b"up again"
         assert await read_exactly(board, 10) == b"down again"
         assert host.connections == 2
+
+
+@stacks
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_cut_leaves_no_writer_waiting(stack: str, way: str) -> None:
+    """Writers wait for room in queues that the cut has emptied without a word."""
+    air = FaultyAir()
+    data = DATA * 10
+    async with peripheral_in(air) as board, reach(stack, air) as host:
+        writes = [asyncio.create_task(end.write(data)) for end in (host, board)]
+        await asyncio.gather(read_exactly(host, 20_000), read_exactly(board, 20_000))
+        assert not any(write.done() for write in writes)
+        await air.cut(way)
+        await asyncio.wait_for(asyncio.gather(*writes), 20)
+        assert host.connections == 2
+
+
+@stacks
+async def test_a_name_without_the_service_is_no_board(stack: str) -> None:
+    air = FaultyAir()
+    headphones = air.device("cutlayer")
+    headphones.advertising_data = bytes(AdvertisingData([(AdvertisingData.COMPLETE_LOCAL_NAME, b"cutlayer")]))
+    await headphones.power_on()
+    await headphones.start_advertising(advertising_interval_min=20, advertising_interval_max=20)
+    async with peripheral_in(air) as board:
+        for _ in range(3):
+            async with reach(stack, air) as host:
+                await host.write(b"!")
+                assert await read_exactly(board, 1) == b"!"
+    await headphones.power_off()
 
 
 @stacks

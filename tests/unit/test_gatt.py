@@ -81,8 +81,10 @@ async def test_a_cancelled_read_loses_nothing() -> None:
     assert await pipe.read(9) == b"kept"
 
 
-async def test_a_write_goes_on_over_the_next_connection() -> None:
-    connector = FakeConnector(["take", "refuse", "take", "break"], ["take"])
+@pytest.mark.parametrize("end", ["break", "fail"])
+async def test_a_write_goes_on_over_the_next_connection(end: str) -> None:
+    """Also when the stack fails to write, and the connection itself does not end."""
+    connector = FakeConnector(["take", "refuse", "take", end], ["take"])
     transport = GattTransport("ble://fake", connector)
     await transport.open()
     data = bytes(range(100))

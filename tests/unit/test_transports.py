@@ -9,6 +9,7 @@ import pytest
 
 from cutlayer_host.errors import TransportError
 from cutlayer_host.transports import listen_tcp, memory_pair, open_transport
+from cutlayer_host.transports.bridge import bridge
 from cutlayer_host.transports.serial import serial_address
 
 if TYPE_CHECKING:
@@ -60,6 +61,19 @@ async def test_memory_loses_nothing_when_a_read_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert await board.read(9) == b"kept"
+
+
+async def test_a_bridge_carries_both_ways_and_ends_with_either_end() -> None:
+    (one, near), (far, other) = memory_pair("one"), memory_pair("other")
+    async with bridge(near, far):
+        await one.write(bytes(10_000))
+        await other.write(b"back")
+        assert await read_exactly(other, 10_000) == bytes(10_000)
+        assert await read_exactly(one, 4) == b"back"
+        await other.close()
+        assert await one.read(9) == b""
+    with pytest.raises(TransportError, match="closed"):
+        await one.write(b"late")
 
 
 async def test_tcp_to_a_listener_and_back() -> None:
