@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cutlayer_boards.errors import BoardError
+from cutlayer_boards.usb import DIALOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from cutlayer_boards.spec import BoardSpec
     from cutlayer_boards.usb import Port
 
-DIALOUT = "sudo usermod -aG dialout $USER, then log in again"
 _TAIL_LINES = 20
 
 _NOT_THERE = (
@@ -121,17 +121,13 @@ def _find_port(board: BoardSpec, ports: list[Port], choose: Callable[[list[Port]
 
 
 def check_bundle(board: BoardSpec, bundle: Path) -> None:
-    """Checks that `bundle` is one, and that it is for `board` or for one like it.
+    """Checks that `bundle` is one that `board` can hold.
 
     Raises:
-        BoardError: It is none, does not fit, or was converted for another kind of processor or engine.
+        BoardError: It is none, does not fit, or has no head for the board's engine.
     """
-    from cutlayer_boards.spec import board as spec_of
-    from cutlayer_boards.spec import boards
-
     again = f"convert the model again: cutlayer convert MODEL.keras --board {board.name} ..."
     manifest = _manifest(bundle)
-    made_for = manifest.get("board")
     for section, budget in (("ram", board.ram_bytes), ("flash", board.flash_bytes)):
         used = sum(line["bytes"] for line in manifest.get("memory", []) if line["section"] == section)
         if used > budget:
@@ -139,13 +135,6 @@ def check_bundle(board: BoardSpec, bundle: Path) -> None:
                 f"{bundle} takes {used} bytes of {section.upper() if section == 'ram' else section}, and "
                 f"{board.name} has {budget}",
                 f"cut earlier or take a smaller model, and {again}",
-            )
-    if made_for in {spec.name for spec in boards()}:
-        instruction_set = spec_of(made_for).instruction_set
-        if instruction_set not in ("portable", board.instruction_set):
-            raise BoardError(
-                f"{bundle} is for {made_for}: its kernels are {instruction_set}, not {board.instruction_set}",
-                again,
             )
     if board.engine == "tflm" and not (bundle / "firmware" / "tflm").is_dir():
         raise BoardError(f"{bundle} has no head for TensorFlow Lite Micro, which {board.name} runs", again)

@@ -1,11 +1,12 @@
 """The bundle: what `cutlayer convert` makes, and its manifest. No TensorFlow here.
 
-manifest.json    this file's `Manifest`
-head.tflite      the int8 head: any TensorFlow Lite Micro runs it
-tail.keras       the tail, taking float32 activations of the cut
-firmware/        cutlayer_model.c and .h: the compiled head
-firmware/tflm/   for boards with custom_engine = tflm: the same for TensorFlow Lite Micro's interpreter, and
-                 cutlayer_engine.cc
+manifest.json        this file's `Manifest`
+head.tflite          the int8 head: any TensorFlow Lite Micro runs it
+tail.keras           the tail, taking float32 activations of the cut
+firmware/            cutlayer_model.c and .h: the compiled head, for any processor
+firmware/armv7e-m/   the same with weights laid out for the kernels of that instruction set
+firmware/tflm/       for boards with custom_engine = tflm: the same for TensorFlow Lite Micro's interpreter,
+                     and cutlayer_engine.cc
 """
 
 from __future__ import annotations

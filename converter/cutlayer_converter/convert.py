@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_converter import bundle
+from cutlayer_converter.arena import plan
 from cutlayer_converter.budget import does_not_fit
 from cutlayer_converter.calibration import load_calibration
 from cutlayer_converter.cut import load_model, split
@@ -18,6 +20,7 @@ from cutlayer_converter.head import Head, compile_head
 from cutlayer_converter.identity import model_id
 from cutlayer_converter.manifest import make_manifest
 from cutlayer_converter.memory import over_budget
+from cutlayer_converter.ops.targets import INSTRUCTION_SETS
 from cutlayer_converter.quiet import quiet
 
 if TYPE_CHECKING:
@@ -139,17 +142,15 @@ def _write(folder: Path, head: Head, manifest: Manifest, identity: bytes) -> Non
 
 
 def _emit(head: Head, identity: bytes, folder: Path) -> None:
-    emit(head.graph, head.plan, model_id=identity, trainable=head.trainable, out=folder)
+    """The head in C: for each instruction set, and for the interpreter if the board has it."""
+    write = partial(emit, head.graph, model_id=identity, trainable=head.trainable)
+    for instruction_set in INSTRUCTION_SETS:
+        out = folder if instruction_set == "portable" else folder / instruction_set
+        out.mkdir(exist_ok=True)
+        write(plan(head.graph, instruction_set, trainable_end=True), out=out)
     if head.interpreted:
         (folder / bundle.TFLM).mkdir()
-        emit(
-            head.graph,
-            head.plan,
-            model_id=identity,
-            trainable=head.trainable,
-            out=folder / bundle.TFLM,
-            interpreted=head.interpreted,
-        )
+        write(head.plan, out=folder / bundle.TFLM, interpreted=head.interpreted)
 
 
 def _replace(folder: Path, made: Path, old: Path) -> None:

@@ -67,11 +67,14 @@ def sensor(bundle: Path, environment: dict[str, str]) -> str:
     return "audio" if hears else "recorded"
 
 
-def head_folder(bundle: Path, engine: str) -> Path:
-    """Where the bundle has its sources for the engine that the board's .ini names."""
+def head_folder(bundle: Path, engine: str, instruction_set: str = "portable") -> Path:
+    """Where the bundle has its sources for the board's engine and instruction set."""
     if engine not in ENGINES:
         raise BundleError(f"custom_engine = {engine} is not one of {', '.join(ENGINES)}")
     folder = bundle / ENGINES[engine]
+    fast = folder / instruction_set
+    if engine == "compiled" and (fast / "cutlayer_model.c").is_file():
+        return fast
     if not (folder / "cutlayer_model.c").is_file():
         raise BundleError(
             f"{bundle} has no head for custom_engine = {engine}: {folder} does not exist\n"
@@ -162,9 +165,10 @@ def main(env, environment) -> None:
     try:
         bundle = bundle_folder(project, environment)
         engine = env.GetProjectOption("custom_engine", "compiled")
-        head = head_folder(bundle, engine)
+        board = env.BoardConfig()
+        head = head_folder(bundle, engine, board.get("cutlayer.instruction_set", "portable"))
         copy_sources(head, sources)
-        limits = link_limits(env.BoardConfig()) + engine_bytes(
+        limits = link_limits(board) + engine_bytes(
             env.GetProjectOption("custom_engine_bytes", "")
         )
         memory_bytes = node_bytes(project, sources, build / "node_bytes", limits)

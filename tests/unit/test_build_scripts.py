@@ -120,6 +120,12 @@ def test_engine_picks_the_head(bundle_script, tmp_path) -> None:
     (bundle / "firmware" / "tflm" / "cutlayer_model.c").write_text("const int cutlayer_model = 2;\n")
     (bundle / "firmware" / "tflm" / "cutlayer_engine.cc").write_text("const int cutlayer_engine = 2;\n")
     assert bundle_script.head_folder(bundle, "tflm") == bundle / "firmware" / "tflm"
+    fast = bundle / "firmware" / "armv7e-m"
+    fast.mkdir()
+    assert bundle_script.head_folder(bundle, "compiled", "armv7e-m") == bundle / "firmware"
+    (fast / "cutlayer_model.c").write_text("const int cutlayer_model = 3;\n")
+    assert bundle_script.head_folder(bundle, "compiled", "armv7e-m") == fast
+    assert bundle_script.head_folder(bundle, "compiled", "portable") == bundle / "firmware"
     bundle_script.copy_sources(bundle / "firmware" / "tflm", tmp_path / "sources")
     assert (tmp_path / "sources" / "cutlayer_engine.cc").is_file()
     bundle_script.copy_sources(bundle / "firmware", tmp_path / "sources")

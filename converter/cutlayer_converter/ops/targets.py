@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cutlayer_converter.ops.lowered import Lowered
 
 InstructionSet = Literal["portable", "armv7e-m"]
+INSTRUCTION_SETS: tuple[InstructionSet, ...] = ("portable", "armv7e-m")
 
 
 def specialize(lowered: Lowered, instruction_set: InstructionSet) -> Lowered:
