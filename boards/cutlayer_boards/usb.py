@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cutlayer_boards.spec import BoardSpec
 
+DIALOUT = "sudo usermod -aG dialout $USER, then log in again"
+
 
 @dataclass(frozen=True, slots=True)
 class Port:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cutlayer_host.commands.options import json_option
+
+if TYPE_CHECKING:
+    from cutlayer_host.transports import BlePeripheral, SerialPort
 
 GREETING_SECONDS = 2.0
 
@@ -32,10 +35,10 @@ def devices(urls: tuple[str, ...], as_json: bool) -> None:
 async def _greet_all(urls: tuple[str, ...]) -> tuple[list[dict[str, Any]], str | None]:
     """Returns what each board says, and why Bluetooth could not be asked."""
     from cutlayer_host.errors import TransportError
-    from cutlayer_host.transports import BlePeripheral, SerialPort, scan_ble, serial_ports
+    from cutlayer_host.transports import SerialPort, scan_ble, serial_ports
 
     async def greet(*boards: SerialPort | BlePeripheral) -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(_greet(board.url, board.title) for board in boards)))
+        return list(await asyncio.gather(*(_look_at(board) for board in boards)))
 
     if urls:
         return await greet(*(SerialPort(url, "") for url in urls)), None
@@ -48,6 +51,20 @@ async def _greet_all(urls: tuple[str, ...]) -> tuple[list[dict[str, Any]], str |
     # One after another: a system's Bluetooth makes one connection at a time.
     near = [await _greet(peripheral.url, peripheral.title) for peripheral in peripherals]
     return [*found.result(), *near], no_bluetooth
+
+
+async def _look_at(board: SerialPort | BlePeripheral) -> dict[str, Any]:
+    """Greets a board, unless it is behind a port that this user may not open."""
+    from cutlayer_boards.usb import DIALOUT
+    from cutlayer_host.transports import SerialPort
+
+    if not isinstance(board, SerialPort):
+        return await _greet(board.url, board.title)
+    looks_like = {"looks_like": list(board.boards)} if board.boards else {}
+    if not board.is_ours:
+        error = f"{board.url}: you may not open this port: {DIALOUT}"
+        return {"url": board.url, "title": board.title, **looks_like, "error": error}
+    return {**await _greet(board.url, board.title), **looks_like}
 
 
 async def _greet(url: str, title: str) -> dict[str, Any]:
@@ -91,6 +108,8 @@ def _print(found: list[dict[str, Any]], no_bluetooth: str | None) -> None:
 
 def _about(device: dict[str, Any]) -> list[str]:
     title = [device["title"]] if device["title"] else []
+    if "looks_like" in device:
+        title.append("by its USB ids: " + " or ".join(device["looks_like"]))
     if "error" in device:
         return [*title, device["error"].removeprefix(f"{device['url']}: ")]
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+from cutlayer_boards.usb import DIALOUT
 from cutlayer_host.errors import TransportError
 from cutlayer_host.transports.stream import StreamTransport
 
@@ -13,10 +14,19 @@ DEFAULT_BAUD = 921_600
 
 @dataclass(frozen=True, slots=True)
 class SerialPort:
-    """A port of this computer; `title` is what its USB device says of itself."""
+    """A port of this computer.
+
+    Attributes:
+        url: As `open_serial` takes it.
+        title: What its USB device says of itself.
+        boards: Names of the boards that show its USB ids.
+        is_ours: False where this user may not open it.
+    """
 
     url: str
     title: str
+    boards: tuple[str, ...] = ()
+    is_ours: bool = True
 
 
 async def open_serial(url: str) -> StreamTransport:
@@ -33,7 +43,7 @@ async def open_serial(url: str) -> StreamTransport:
     except (OSError, ValueError, serialx.SerialException) as error:
         raise TransportError(
             f"{url}: cannot open the serial port: {error}",
-            "see the ports with `cutlayer devices`; on Linux your user must be in the group dialout",
+            f"see the ports with `cutlayer devices`; on Linux you must be in the group dialout: {DIALOUT}",
         ) from error
     return StreamTransport(url, reader, writer)
 
@@ -55,13 +65,14 @@ def serial_address(url: str) -> tuple[str, int]:
 
 def serial_ports() -> list[SerialPort]:
     """Lists the serial ports of this computer, by name."""
-    import serialx
+    from cutlayer_boards import usb
 
-    ports = sorted(serialx.list_serial_ports(), key=lambda port: port.device)
     return [
         SerialPort(
-            f"serial://{port.device}",
-            " ".join(part for part in (port.manufacturer, port.product) if part),
+            url=f"serial://{port.path}",
+            title=port.title,
+            boards=tuple(spec.name for spec in usb.boards_with(port.hwid)),
+            is_ours=port.is_ours,
         )
-        for port in ports
+        for port in usb.serial_ports()
     ]
