@@ -33,7 +33,13 @@ DEFAULT_BUNDLE = Path("build/demo/seed0/bundle")
     help="How often each word is asked for.",
 )
 @click.option("--batch-size", default=2, show_default=True, type=click.IntRange(1, 64), help="Words a step.")
-@click.option("--learning-rate", default=3e-3, show_default=True, type=click.FloatRange(0, min_open=True))
+@click.option(
+    "--learning-rate",
+    default=3e-3,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Of the tail and of the board's layer.",
+)
 @click.option(
     "--out",
     default=Path("build/teach"),
@@ -42,7 +48,7 @@ DEFAULT_BUNDLE = Path("build/demo/seed0/bundle")
     help="New folder for the tail and what came of the lesson.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the lesson in --out, if the board has stayed on.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the words' order.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens, one JSON object a line.")
 def teach(
     words: tuple[str, ...], url: str | None, bundle: Path, out: Path, as_json: bool, **options: Any

@@ -1,4 +1,4 @@
-"""Somebody at the desk: reads what `cutlayer teach --json` asks for, and says it to the board's microphone."""
+"""Somebody at the desk: reads what `cutlayer teach --json` asks for, and says it to the microphone."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ async def at_the_desk(
 ) -> tuple[list[Event], int, str]:
     """Runs `cutlayer teach ARGUMENTS --json`. Returns its events, exit code and stderr.
 
-    `word_for` says what is said for a word asked for (None: nothing); Ctrl-C comes after `stop_after` heard words.
+    `word_for` says what is said for a word asked for (None: nothing); Ctrl-C comes after `stop_after` words
+    have been heard.
     """
     process = await asyncio.create_subprocess_exec(
         *CUTLAYER,
