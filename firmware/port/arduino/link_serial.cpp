@@ -5,7 +5,8 @@
 #define CUTLAYER_BAUD 500000 // of a UART; exact on an AVR of 16 MHz. USB has no pace.
 #endif
 
-// Of a UART the core's ring, of which one byte stays empty. USB keeps the host waiting.
+// Of an AVR's UART the core's ring, of which one byte stays empty. USB keeps the host waiting, and
+// other UARTs get a ring of this size.
 #if defined(SERIAL_RX_BUFFER_SIZE)
 #define RECEIVE_BYTES (SERIAL_RX_BUFFER_SIZE - 1u)
 #else
@@ -38,6 +39,15 @@ static int32_t link_read(void *, uint8_t *data, uint32_t capacity)
     return static_cast<int32_t>(count);
 }
 
+#if defined(ARDUINO_ARCH_MBED)
+// The core's write waits for the host to read, and it does not say how much it would take.
+static int32_t link_write(void *, const uint8_t *data, uint32_t count)
+{
+    uint32_t taken = 0;
+    Serial.send_nb(const_cast<uint8_t *>(data), count, &taken);
+    return static_cast<int32_t>(taken);
+}
+#else
 static int32_t link_write(void *, const uint8_t *data, uint32_t count)
 {
     const int room = Serial.availableForWrite();
@@ -48,6 +58,7 @@ static int32_t link_write(void *, const uint8_t *data, uint32_t count)
     return static_cast<int32_t>(
         Serial.write(data, static_cast<size_t>(count < most ? count : most)));
 }
+#endif
 
 bool link_waits()
 {
@@ -56,6 +67,9 @@ bool link_waits()
 
 int32_t link_open(struct cl_port *port)
 {
+#if defined(ARDUINO_ARCH_ESP32)
+    Serial.setRxBufferSize(RECEIVE_BYTES);
+#endif
     Serial.begin(CUTLAYER_BAUD);
     port->read = link_read;
     port->write = link_write;
