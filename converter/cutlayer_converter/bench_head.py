@@ -96,7 +96,26 @@ def _one(path: Path, board: Any, input_path: Path | None, portable: bool) -> tup
     values = _values(figures)
     values |= {"model": path.name, "board": board.name, "instruction_set": instruction_set}
     values |= {"samples": len(samples), "output_bytes": figures.outputs.size, **different}
+    values |= _beside_tflm(path, values, "reference" if portable else "cmsis_nn")
     return values, figures.outputs
+
+
+def _beside_tflm(path: Path, values: dict[str, Any], kernels: str) -> dict[str, Any]:
+    """Parts of TFLM's figures, where ../shared/baseline/figures.json lies beside the model."""
+    import json
+
+    try:
+        figures = json.loads((path.parent / "figures.json").read_text())[path.stem][kernels]
+    except (OSError, ValueError, KeyError):
+        return {}
+    pairs = {
+        "instructions": figures["instructions"],
+        "arena_bytes": figures["arena_bytes"],
+        "flash_bytes_without_weights": figures["flash_without_model_bytes"],
+    }
+    return {"tflm_kernels": kernels} | {
+        f"{name}_of_tflm": round(values[name] / theirs, 3) for name, theirs in pairs.items()
+    }
 
 
 def _samples(shape: tuple[int, ...], path: Path | None) -> NDArray[np.int8]:
@@ -186,3 +205,8 @@ def _print_table(name: str, values: dict[str, Any]) -> None:
         f"{values['stack_bytes']:,}, flash without weights {values['flash_bytes_without_weights']:,} of "
         f"{values['flash_bytes']:,} bytes; output bytes: {compared}"
     )
+    if "tflm_kernels" in values:
+        console.print(
+            f"of TFLM's ({values['tflm_kernels']}): instructions {values['instructions_of_tflm']:.3f}, arena "
+            f"{values['arena_bytes_of_tflm']:.3f}, flash {values['flash_bytes_without_weights_of_tflm']:.3f}"
+        )

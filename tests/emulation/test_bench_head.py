@@ -1,0 +1,66 @@
+"""`cutlayer bench head`: its JSON, its errors, and the figures that issue 5 asks for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from baseline import BASELINE, NAMES, baseline
+from click.testing import CliRunner
+
+from cutlayer_converter.bench_head import head
+from cutlayer_converter.errors import ConvertError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Parts of what TFLM takes with CMSIS-NN.
+MOST_INSTRUCTIONS = {"ad": 0.65}
+MOST_INSTRUCTIONS_OF_CONVOLUTIONS = 0.42
+MOST_FLASH = 0.3
+
+
+def bench(*arguments: str | Path) -> dict[str, Any]:
+    words = [*map(str, arguments), "--json"]
+    values: dict[str, Any] = json.loads(CliRunner().invoke(head, words, catch_exceptions=False).stdout)
+    return values
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("name", NAMES)
+def test_a_baseline_model_is_to_the_bit_and_within_the_figures(name: str, tmp_path: Path) -> None:
+    model = baseline(name)
+    np.save(tmp_path / "input.npy", model.inputs)
+    options = ["--input", tmp_path / "input.npy", "--output", tmp_path / "output.npy"]
+    values = bench(BASELINE / f"{name}.tflite", *options)
+    np.testing.assert_array_equal(np.load(tmp_path / "output.npy").reshape(-1), model.outputs.reshape(-1))
+    assert values["bytes_different_from_tflm"] == 0
+    most = MOST_INSTRUCTIONS.get(name, MOST_INSTRUCTIONS_OF_CONVOLUTIONS)
+    assert values["instructions_of_tflm"] <= most
+    assert values["flash_bytes_without_weights_of_tflm"] <= MOST_FLASH
+    assert 0 < values["stack_bytes"] < 1024
+    assert sum(op["instructions"] for op in values["ops"]) == pytest.approx(values["instructions"], rel=0.01)
+    assert sum(op["macs"] for op in values["ops"]) == values["macs"]
+
+
+@pytest.mark.qemu
+def test_portable_kernels_can_be_measured_too() -> None:
+    values = bench(BASELINE / "rnd_head1.tflite", "--portable")
+    assert values["instruction_set"] == "portable"
+    assert {op["kernel"] for op in values["ops"]} == {"cl_conv2d", "cl_depthwise"}
+    assert values["tflm_kernels"] == "reference"
+    assert values["instructions_of_tflm"] <= 0.25
+    assert values["bytes_different_from_tflm"] == 0
+
+
+def test_inputs_of_another_size_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "input.npy", np.zeros((1, 7), np.int8))
+    with pytest.raises(ConvertError, match=r"holds int8 of shape \(1, 7\)"):
+        bench(BASELINE / "ad.tflite", "--input", tmp_path / "input.npy")
+
+
+def test_a_board_that_does_not_count_is_refused() -> None:
+    with pytest.raises(ConvertError, match="native is none of them"):
+        bench(BASELINE / "ad.tflite", "--board", "native")
