@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_converter.cut import split, valid_cuts
 from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.head import Head, compile_head
 from cutlayer_converter.memory import memory_table, over_budget, table_text
-from cutlayer_converter.trainable import TrainableSpec, find_trainable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cutlayer_boards.spec import BoardSpec
     from cutlayer_converter.bundle import Optimizer
+    from cutlayer_converter.trainable import Master, TrainableSpec
 
 # Earlier cuts tried when a head is over the budget: each takes a conversion.
 ADVICE_CUTS_MAX = 6
@@ -34,12 +35,16 @@ def does_not_fit(
         head.memory, board
     )
     ways = []
-    if optimizer == "adam" and head.trainable is not None:
-        plain = find_trainable(head.plan, "sgd")
-        if isinstance(plain, TrainableSpec) and not any(
-            over_budget(memory_table(head.plan, plain, board), board)
-        ):
-            ways.append("use --optimizer sgd")
+    if head.trainable is not None:
+        smaller: dict[str, TrainableSpec] = {
+            "--master bfloat16": replace(head.trainable, master="bfloat16"),
+            "--optimizer sgd": replace(head.trainable, optimizer="sgd"),
+        }
+        ways += [
+            f"use {option}"
+            for option, spec in smaller.items()
+            if spec != head.trainable and not any(over_budget(memory_table(head.plan, spec, board), board))
+        ]
     earlier = _earlier_cut(model, head, samples, optimizer, board)
     if earlier is not None:
         ways.append(f"cut earlier, with --cut {earlier}")
@@ -61,7 +66,8 @@ def _earlier_cut(
     cuts = valid_cuts(model)
     for name in reversed(cuts[: cuts.index(deeper.split.layer)][-ADVICE_CUTS_MAX:]):
         with contextlib.suppress(ConvertError):
-            head = compile_head(split(model, name), samples[:1], optimizer, board)
+            master: Master = deeper.trainable.master if deeper.trainable else "float32"
+            head = compile_head(split(model, name), samples[:1], optimizer, board, master)
             trains = head.trainable is not None or deeper.trainable is None
             if trains and not any(over_budget(head.memory, board)):
                 return name

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cutlayer_converter.bundle import Manifest, Optimizer
+    from cutlayer_converter.trainable import Master
 
 
 @click.command()
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Optimizer that the board keeps memory for; adam allows sgd too.",
 )
+@click.option(
+    "--master",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="What the board keeps master weights and moments as; bfloat16 takes half the RAM.",
+)
 @click.option("--classes", metavar="A,B,C", help="Names of the model's outputs, in order.")
 @click.option(
     "--verify", is_flag=True, help="Compare the compiled head with TensorFlow Lite Micro, byte by byte."
@@ -44,6 +52,7 @@ def convert(
     data: str,
     out: str,
     optimizer: Optimizer,
+    master: Master,
     classes: str | None,
     verify: bool,
     as_json: bool,
@@ -70,6 +79,7 @@ def convert(
             data,
             Path(out),
             optimizer=optimizer,
+            master=master,
             class_names=names,
             verify=verify,
             report=report,

@@ -26,6 +26,7 @@ from cutlayer_converter.quiet import quiet
 if TYPE_CHECKING:
     from cutlayer_boards.spec import BoardSpec
     from cutlayer_converter.bundle import Manifest, Optimizer
+    from cutlayer_converter.trainable import Master
 
 Report = Callable[[str], None]
 
@@ -38,6 +39,7 @@ def convert(
     out: Path | str,
     *,
     optimizer: Optimizer = "adam",
+    master: Master = "float32",
     class_names: Sequence[str] | None = None,
     verify: bool = False,
     report: Report = lambda _: None,
@@ -51,6 +53,7 @@ def convert(
         data_path: "FILE.npz" or "FILE.npz:KEY", see `load_calibration`.
         out: Made, or replaced when it holds a bundle.
         optimizer: What to plan memory for; "adam" allows SGD too.
+        master: What the board keeps master weights and moments as; "bfloat16" takes half the RAM.
         class_names: Of the tail's outputs.
         verify: Compare the compiled head with TensorFlow Lite Micro before anything is written.
         report: Called with the name of each stage as it begins.
@@ -65,7 +68,7 @@ def convert(
     samples = load_calibration(data_path, tuple(model.input_shape[1:]))
     names = _class_names(class_names, model)
     report("quantize")
-    head = compile_head(split(model, cut), samples, optimizer, board)
+    head = compile_head(split(model, cut), samples, optimizer, board, master)
     if any(over_budget(head.memory, board)):
         report("over the budget: look for what would fit")
         raise does_not_fit(model, head, samples, optimizer, board)
@@ -74,7 +77,7 @@ def convert(
 
         report("verify")
         compare(head.tflite)
-    identity = model_id(head.graph, head.split.tail, optimizer=optimizer)
+    identity = model_id(head.graph, head.split.tail, optimizer=optimizer, master=master)
     manifest = make_manifest(head, board, identity, names, optimizer)
     report("write")
     _write(folder, head, manifest, identity)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cutlayer_boards.spec import BoardSpec
     from cutlayer_converter.bundle import MemoryLine, Optimizer
     from cutlayer_converter.cut import Split
+    from cutlayer_converter.trainable import Master
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,13 @@ class Head:
     interpreted: Interpreted | None = None
 
 
-def compile_head(split: Split, samples: NDArray[np.float32], optimizer: Optimizer, board: BoardSpec) -> Head:
+def compile_head(
+    split: Split,
+    samples: NDArray[np.float32],
+    optimizer: Optimizer,
+    board: BoardSpec,
+    master: Master = "float32",
+) -> Head:
     """Quantizes the head on `samples` (float32 [n, ...]) and plans its memory.
 
     Raises:
@@ -55,7 +62,7 @@ def compile_head(split: Split, samples: NDArray[np.float32], optimizer: Optimize
     tflite = quantize_head(split.head, samples)
     graph = read_graph(tflite)
     arena_plan = plan(graph, board.instruction_set, trainable_end=True)
-    found = find_trainable(arena_plan, optimizer)
+    found = find_trainable(arena_plan, optimizer, master)
     trainable, reason = (None, found) if isinstance(found, str) else (found, None)
     interpreted = interpret(tflite, graph, arena_plan, trainable) if board.engine == "tflm" else None
     memory = memory_table(interpreted.plan if interpreted else arena_plan, trainable, board)

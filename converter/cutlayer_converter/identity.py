@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from cutlayer_converter.graph import Graph, Tensor
 
 
-def model_id(graph: Graph, tail: Any, *, optimizer: str) -> bytes:
-    """32 bytes; equal for equal heads, tails (Keras models) and optimizers."""
+def model_id(graph: Graph, tail: Any, *, optimizer: str, master: str = "float32") -> bytes:
+    """32 bytes; equal for equal heads, tails (Keras models), optimizers and kinds of master weights."""
     digest = hashlib.sha256()
     for tensor in graph.tensors:
         _add_tensor(digest, tensor)
@@ -27,7 +27,7 @@ def model_id(graph: Graph, tail: Any, *, optimizer: str) -> bytes:
     _add(digest, tail.to_json().encode())
     for weights in tail.get_weights():
         _add_array(digest, np.asarray(weights))
-    _add(digest, optimizer.encode())
+    _add(digest, (optimizer if master == "float32" else f"{optimizer} {master}").encode())
     return digest.digest()
 
 

@@ -82,11 +82,13 @@ def _training(trainable: TrainableSpec | None) -> list[tuple[str, int]]:
     moments = 2 if trainable.optimizer == "adam" else 1
     images = parameters + 12 * channels  # int8 weights and shifts; biases, multipliers, weight scales
     waiting = 2 * WAITING_ROWS * -(-channels // 4) * 4  # int16, in blocks of four channels
-    padding = -(4 * (2 + moments) * parameters + images + waiting) % 8
+    size = 2 if trainable.master == "bfloat16" else 4
+    padding = -(4 * parameters + size * (1 + moments) * parameters + images + waiting) % 8
+    kept = "" if size == 4 else ", bfloat16"
     return [
         ("trainable layer's weights", images + padding),
-        ("master weights", 4 * parameters),
-        (f"optimizer ({trainable.optimizer})", 4 * moments * parameters),
+        (f"master weights{kept}", size * parameters),
+        (f"optimizer ({trainable.optimizer}{kept})", size * moments * parameters),
         ("gradient accumulator", 4 * parameters),
         ("gradient rows", waiting + channels),
     ]

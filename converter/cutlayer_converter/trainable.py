@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cutlayer_converter.arena import ArenaPlan
 
 Kind = Literal["conv2d", "depthwise", "dense"]
+Master = Literal["float32", "bfloat16"]
 KINDS: dict[str, Kind] = {"cl_conv2d": "conv2d", "cl_depthwise": "depthwise", "cl_dense": "dense"}
 
 
@@ -28,6 +29,7 @@ class TrainableSpec:
         activation: The fused activation.
         input_scale: Of the layer's input.
         output_scale: As converted.
+        master: What master weights and moments are kept as.
     """
 
     kind: Kind
@@ -38,9 +40,12 @@ class TrainableSpec:
     activation: Literal["none", "relu", "relu6"]
     input_scale: float
     output_scale: float
+    master: Master = "float32"
 
 
-def find_trainable(plan: ArenaPlan, optimizer: Literal["adam", "sgd"]) -> TrainableSpec | str:
+def find_trainable(
+    plan: ArenaPlan, optimizer: Literal["adam", "sgd"], master: Master = "float32"
+) -> TrainableSpec | str:
     """The trainable layer, or the reason why the last op is none."""
     last = plan.steps[-1].lowered
     kind = KINDS.get(last.kernel)
@@ -60,4 +65,5 @@ def find_trainable(plan: ArenaPlan, optimizer: Literal["adam", "sgd"]) -> Traina
         activation=ACTIVATIONS[int(last.operator.options.get("fusedActivationFunction", 0))],
         input_scale=float(last.input.scale),
         output_scale=float(last.output.scale),
+        master=master,
     )

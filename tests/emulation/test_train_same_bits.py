@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from core import FLAGS, INCLUDE, ROOT, SOURCE
 from cortex_program import build_program, run_program
-from train_layer import ACTIVATIONS, KINDS, OPTIMIZERS, SOURCES, random_layer, wide_layer
+from train_layer import ACTIVATIONS, KINDS, MASTERS, OPTIMIZERS, SOURCES, random_layer, wide_layer
 from train_reference import Config, F, Layer, Reference, activation_range
 
 from cutlayer_boards.spec import board
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HERE = ROOT / "tests" / "emulation"
-CASES = [(kind, optimizer, wide) for wide in (False, True) for kind in KINDS for optimizer in OPTIMIZERS]
+CASES = [
+    *(
+        (kind, optimizer, wide, "float32")
+        for wide in (False, True)
+        for kind in KINDS
+        for optimizer in OPTIMIZERS
+    ),
+    *((kind, optimizer, True, "bfloat16") for kind in KINDS for optimizer in OPTIMIZERS),
+]
 STEPS = 200
 NATIVE = """
 #include <stdint.h>
@@ -30,9 +38,9 @@ void say(const char *text) { fputs(text, stdout); }
 
 
 def case(index: int) -> tuple[Layer, Config]:
-    kind, optimizer, wide = CASES[index]
+    kind, optimizer, wide, master = CASES[index]
     make = wide_layer if wide else random_layer
-    return make(np.random.default_rng(40 + index), kind), Config(optimizer, F(0.9))
+    return make(np.random.default_rng(40 + index), kind), Config(optimizer, F(0.9), master=master)
 
 
 def hexed(value: object) -> str:
@@ -66,7 +74,7 @@ def layers_header() -> str:
         layers.append(
             f"{{{KINDS.index(layer.kind)}, 1, &params{index}, scale{index}, {hexed(layer.input_scale)}, "
             f"{hexed(layer.output_scale)}, {layer.weights.size}, {layer.channels}, "
-            f"{ACTIVATIONS.index(layer.activation)}}}"
+            f"{ACTIVATIONS.index(layer.activation)}, {MASTERS.index(config.master)}}}"
         )
         settings = ", ".join(map(hexed, (config.momentum, config.beta2, config.epsilon)))
         configs.append(f"{{{OPTIMIZERS.index(config.optimizer)}, {settings}}}")
@@ -106,11 +114,13 @@ def in_numpy(index: int) -> tuple[int, int]:
         reference.multiplier.astype("<i4"),
         reference.shift.astype("i1"),
         reference.weight_scale,
-        *(layer.by_kernel(reference.w), reference.b),
-        *(layer.by_kernel(reference.moments[0]), reference.moments[1]),
     ]
+    kept = [(reference.w, reference.b), tuple(reference.moments[:2])]
     if config.optimizer == "adam":
-        state += [layer.by_kernel(reference.moments[2]), reference.moments[3]]
+        kept.append(tuple(reference.moments[2:]))
+    for weights, biases in kept:
+        values = np.concatenate([layer.by_kernel(weights), biases]).astype("<f4")
+        state.append(values if config.master == "float32" else values.view("<u2")[1::2])
     return crc, zlib.crc32(b"".join(np.ascontiguousarray(part).tobytes() for part in state))
 
 

@@ -68,9 +68,12 @@ static uint32_t state_crc(void)
     crc = cl_crc32(crc, train.multiplier, 4u * channels);
     crc = cl_crc32(crc, train.shift, channels);
     crc = cl_crc32(crc, train.weight_scale, 4u * channels);
-    crc = cl_crc32(crc, train.master, 4u * parameters);
-    crc = cl_crc32(crc, train.moment1, 4u * parameters);
-    return train.moment2 ? cl_crc32(crc, train.moment2, 4u * parameters) : crc;
+    const void *const wide[3] = {train.master, train.moment1, train.moment2};
+    for (uint32_t i = 0; i < 3; i++) {
+        const void *kept = train.master ? wide[i] : train.bfloat16[i];
+        crc = kept ? cl_crc32(crc, kept, (train.master ? 4u : 2u) * parameters) : crc;
+    }
+    return crc;
 }
 
 int main(void)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from train_layer import KINDS, OPTIMIZERS, CoreTrain, random_input, random_layer, wide_layer
+from train_layer import KINDS, MASTERS, OPTIMIZERS, CoreTrain, random_input, random_layer, wide_layer
 from train_reference import Config, F, Layer, Reference
 
 CONFIGS = {"sgd": Config("sgd", F(0.9)), "adam": Config("adam", F(0.9))}
@@ -56,10 +58,10 @@ def one_step(
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(2))
-def test_equals_numpy_after_200_steps(kind: str, optimizer: str, seed: int) -> None:
-    rng = np.random.default_rng([seed, KINDS.index(kind), OPTIMIZERS.index(optimizer)])
-    layer, config = random_layer(rng, kind), CONFIGS[optimizer]
+@pytest.mark.parametrize("master", MASTERS)
+def test_equals_numpy_after_200_steps(kind: str, optimizer: str, master: str) -> None:
+    rng = np.random.default_rng([MASTERS.index(master), KINDS.index(kind), OPTIMIZERS.index(optimizer)])
+    layer, config = random_layer(rng, kind), replace(CONFIGS[optimizer], master=master)
     core, reference = CoreTrain(layer, config), Reference(layer, config)
     assert core.init_result == core.bytes
     for _ in range(200):
@@ -76,12 +78,13 @@ def test_equals_numpy_after_200_steps(kind: str, optimizer: str, seed: int) -> N
     samples=st.integers(1, 4),
     rate=st.sampled_from([1e-6, 1e-3, 0.1, 3.0]),
     momentum=st.sampled_from([0.0, 0.5, 0.9, 0.99999994]),
+    master=st.sampled_from(MASTERS),
 )
 def test_single_steps_equal_numpy(
-    seed: int, kind: str, optimizer: str, samples: int, rate: float, momentum: float
+    seed: int, kind: str, optimizer: str, samples: int, rate: float, momentum: float, master: str
 ) -> None:
     rng = np.random.default_rng(seed)
-    layer, config = random_layer(rng, kind), Config(optimizer, F(momentum), F(0.99), F(1e-6))
+    layer, config = random_layer(rng, kind), Config(optimizer, F(momentum), F(0.99), F(1e-6), master)
     core, reference = CoreTrain(layer, config), Reference(layer, config)
     assert_equal_state(core, reference)
     for _ in range(2):
@@ -89,11 +92,12 @@ def test_single_steps_equal_numpy(
         assert_equal_state(core, reference)
 
 
+@pytest.mark.parametrize("master", MASTERS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_wide_layers_equal_numpy(kind: str, optimizer: str) -> None:
+def test_wide_layers_equal_numpy(kind: str, optimizer: str, master: str) -> None:
     rng = np.random.default_rng(17)
-    layer, config = wide_layer(rng, kind), CONFIGS[optimizer]
+    layer, config = wide_layer(rng, kind), replace(CONFIGS[optimizer], master=master)
     core, reference = CoreTrain(layer, config), Reference(layer, config)
     for samples in (1, 2, 3):
         one_step(rng, core, reference, samples, 0.01)

@@ -11,6 +11,7 @@ from train_reference import Config, F, Layer, activation_range, quantize_multipl
 
 KINDS = ("conv2d", "depthwise", "dense")
 OPTIMIZERS = ("sgd", "adam")
+MASTERS = ("float32", "bfloat16")
 ACTIVATIONS = ("none", "relu", "relu6")
 SOURCES = (
     *sorted(SOURCE.glob("train*.c")),
@@ -143,6 +144,7 @@ class CoreTrain:
                 "weight_count": layer.weights.size,
                 "channel_count": channels,
                 "activation": ACTIVATIONS.index(layer.activation),
+                "master": MASTERS.index(config.master),
             },
         )
         self.config = self.ffi.new("struct cl_train_config *", self._config(config))
@@ -229,6 +231,12 @@ class CoreTrain:
         count = {"weights": weights, "master": weights + channels, "moment1": weights + channels}.get(name)
         if name in ("moment2", "accumulator"):
             count = weights + channels
+        kept = ("master", "moment1", "moment2")
+        if name in kept and not self.train.master:
+            halves = self.ffi.buffer(self.train.bfloat16[kept.index(name)], 2 * (weights + channels))
+            return (np.frombuffer(bytes(halves), np.uint16).astype(np.uint32) << np.uint32(16)).view(
+                np.float32
+            )
         buffer = self.ffi.buffer(getattr(self.train, name), (count or channels) * dtype.itemsize)
         return np.frombuffer(bytes(buffer), dtype)
 
@@ -240,8 +248,8 @@ class CoreTrain:
         memory = bytearray(self.ffi.buffer(self.memory))
         if not self.train.waiting_count:
             start = int(self.ffi.cast("char *", self.train.waiting) - self.ffi.cast("char *", self.memory))
-            count = self.ffi.cast("char *", self.train.weights) - self.ffi.cast("char *", self.train.waiting)
-            memory[start : start + int(count)] = bytes(int(count))
+            count = 16 * -(-self.layer.channels // 4) * 4
+            memory[start : start + count] = bytes(count)
         return bytes(self.ffi.buffer(self.train)) + bytes(memory)
 
     def _pointer(self, kind: str, array: np.ndarray) -> Any:

@@ -78,12 +78,36 @@ class Config:
     momentum: np.float32
     beta2: np.float32 = BETA2
     epsilon: np.float32 = EPSILON
+    master: str = "float32"  # or "bfloat16"
 
 
 def round_half_away(x: np.ndarray) -> np.ndarray:
     """float32 to integers."""
     wide = np.asarray(x, np.float64)  # every float32 is exact, and so is adding a half to it
     return (np.sign(wide) * np.floor(np.abs(wide) + 0.5)).astype(np.int64)
+
+
+def mix(x: np.ndarray) -> np.ndarray:
+    """MurmurHash3's finalizer, uint32."""
+    x = x ^ x >> np.uint32(16)
+    x = x * np.uint32(0x85EBCA6B)
+    x = x ^ x >> np.uint32(13)
+    x = x * np.uint32(0xC2B2AE35)
+    return x ^ x >> np.uint32(16)
+
+
+def to_bfloat16(x: np.ndarray, chance: np.ndarray | int) -> np.ndarray:
+    """float32 whose lower half is 0, after adding `chance` to its bits; never infinite."""
+    bits = np.ascontiguousarray(x, F).view(np.uint32)
+    up = bits + np.asarray(chance, np.uint32)
+    kept = np.where((up & np.uint32(0x7F800000)) == 0x7F800000, bits, up)
+    return (kept & np.uint32(0xFFFF0000)).view(F)
+
+
+def nearest_bfloat16(x: np.ndarray) -> np.ndarray:
+    return to_bfloat16(
+        x, (np.ascontiguousarray(x, F).view(np.uint32) >> np.uint32(16) & np.uint32(1)) + np.uint32(0x7FFF)
+    )
 
 
 def quantize_multiplier(real: float) -> tuple[int, int] | None:
@@ -127,6 +151,8 @@ class Reference:
         self.b = (layer.input_scale * self.weight_scale) * self.bias.astype(F)
         self.moments = [np.zeros_like(x) for x in (self.w, self.b, self.w, self.b)]
         self.powers = [F(1), F(1)]
+        if self.config.master == "bfloat16":
+            self.w, self.b = nearest_bfloat16(self.w), nearest_bfloat16(self.b)
         self.step = 0
         self.output_scale = layer.output_scale
         self.output_zero_point = layer.output_zero_point
@@ -203,9 +229,29 @@ class Reference:
                 self.w = value
             else:
                 self.b = value
-        self.step += 1
         self.requantize()
+        if config.master == "bfloat16":
+            self.narrow()
+        self.step += 1
         self.clear()
+
+    def narrow(self) -> None:
+        """Rounds what is kept, by the chance of this step and of each parameter's place in the kernel."""
+        count = self.w.size
+        places = (
+            self.layer.by_channel(np.arange(count, dtype=np.uint32)),
+            np.arange(count, count + self.b.size, dtype=np.uint32),
+        )
+        for i, place in enumerate(places):
+            chance = mix(mix(np.full(1, self.step, np.uint32)) + place)
+            low, high = chance & np.uint32(0xFFFF), chance >> np.uint32(16)
+            if i == 0:
+                self.w = to_bfloat16(self.w, low)
+            else:
+                self.b = to_bfloat16(self.b, low)
+            self.moments[i] = to_bfloat16(self.moments[i], high)
+            if self.config.optimizer == "adam":
+                self.moments[i + 2] = to_bfloat16(self.moments[i + 2], mix(chance) & np.uint32(0xFFFF))
 
     def requantize(self) -> None:
         for_weights = np.abs(self.w).max(1) / F(127)

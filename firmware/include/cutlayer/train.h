@@ -30,6 +30,11 @@ enum cl_layer_kind { CL_LAYER_CONV2D = 0, CL_LAYER_DEPTHWISE = 1, CL_LAYER_DENSE
 
 enum cl_optimizer { CL_OPTIMIZER_SGD = 0, CL_OPTIMIZER_ADAM = 1 };
 
+// What master weights and moments are kept as. BFLOAT16: the upper half of a float32, rounded
+// stochastically but the same everywhere (src/bfloat16.h); the update itself is float32, and the
+// int8 weights come from what it gives before that rounding.
+enum cl_master { CL_MASTER_FLOAT32 = 0, CL_MASTER_BFLOAT16 = 1 };
+
 // The fused activation. It gives the clamped ends of the range for any output scale s and zero
 // point z:
 //   NONE   -128 to 127
@@ -49,6 +54,7 @@ struct cl_trainable {
     uint32_t weight_count;
     uint16_t channel_count; // output channels; one bias each
     enum cl_activation activation;
+    enum cl_master master;
 };
 
 // Rows of the gradient that wait, to be added together; in blocks of channels.
@@ -81,6 +87,7 @@ struct cl_train {
     float *weight_scale;     // [channel_count]
     float *master;           // [weight_count], then the bias: [channel_count]
     float *moment1;          // as master; SGD: velocity
+    uint16_t *bfloat16[3];   // master and moments in place of these, with CL_MASTER_BFLOAT16
     float *moment2;          // as master; Adam only
     int32_t *accumulator;    // as master: dW_q, then db_q, without the waiting rows
     struct cl_pair *waiting; // [channels / CL_TRAIN_BLOCK, rounded up][rows / 2][CL_TRAIN_BLOCK]
@@ -105,6 +112,9 @@ uint32_t cl_train_bytes(const struct cl_trainable *layer, enum cl_optimizer opti
 int32_t cl_train_init(struct cl_train *train, const struct cl_trainable *layer,
                       const struct cl_train_config *config, void *memory,
                       uint32_t memory_bytes) CL_CHECK_RESULT;
+
+// Master weight `parameter` as float32, or the master bias `parameter` - weight_count.
+float cl_train_master(const struct cl_train *train, uint32_t parameter);
 
 // Sets new hyperparameters; weights, moments and step stay.
 // Returns 0 or CL_ERROR_VALUE: another optimizer, or a value out of range (nothing changed).

@@ -174,7 +174,7 @@ static uint32_t weights_crc(const struct cl_session *session)
     uint32_t crc = 0;
     uint8_t bytes[4];
     for (uint32_t i = 0; i < count; i++) {
-        cl_put_f32(bytes, session->train.master[i]);
+        cl_put_f32(bytes, cl_train_master(&session->train, i));
         crc = cl_crc32(crc, bytes, sizeof bytes);
     }
     return crc;

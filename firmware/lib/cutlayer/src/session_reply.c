@@ -83,7 +83,8 @@ uint32_t cl_session_section(const struct cl_session *session, uint8_t section, c
     const void *const sections[CL_SECTION_COUNT] = {train->weights,      train->bias,
                                                     train->weight_scale, train->master,
                                                     train->moment1,      train->moment2};
-    *data = sections[section];
+    const int is_narrow = section >= CL_SECTION_MASTER && !train->master;
+    *data = is_narrow ? train->bfloat16[section - CL_SECTION_MASTER] : sections[section];
     if (*data == 0) {
         return 0;
     }
@@ -111,7 +112,11 @@ static int32_t encode_read(const struct cl_session *session, const struct cl_lin
             continue;
         }
         uint32_t bits;
-        memcpy(&bits, (const uint8_t *)data + (at & ~(uint32_t)3u), sizeof bits);
+        if (section >= CL_SECTION_MASTER && !session->train.master) {
+            bits = (uint32_t)((const uint16_t *)data)[at / 4u] << 16; // bfloat16
+        } else {
+            memcpy(&bits, (const uint8_t *)data + (at & ~(uint32_t)3u), sizeof bits);
+        }
         cl_put_u32(word, bits);
         payload[CL_DATA_READ_BYTES + i] = word[at & 3u];
     }

@@ -1,6 +1,8 @@
 // The trainable layer: its state and its forward.
 #include "train_state.h"
 
+#include "bfloat16.h"
+
 static bool config_is_valid(const struct cl_train_config *config)
 {
     const bool adam = config->optimizer == CL_OPTIMIZER_ADAM;
@@ -29,12 +31,13 @@ static uint32_t waiting_count(const struct cl_trainable *layer)
 
 uint32_t cl_train_bytes(const struct cl_trainable *layer, enum cl_optimizer optimizer)
 {
-    // master, accumulator and one or two moments; then bias, multiplier and weight scale; then the
-    // waiting rows; then int8
-    const uint32_t vectors = optimizer == CL_OPTIMIZER_ADAM ? 4 : 3;
+    // Words: the accumulator; bias, multiplier and weight scale; the waiting rows. Then master and
+    // one or two moments, words or halves; then int8.
     const uint32_t words =
-        vectors * parameter_count(layer) + 3u * layer->channel_count + waiting_count(layer);
-    const uint32_t bytes = 4u * words + parameter_count(layer);
+        parameter_count(layer) + 3u * layer->channel_count + waiting_count(layer);
+    const uint32_t vectors = optimizer == CL_OPTIMIZER_ADAM ? 3 : 2;
+    const uint32_t size = layer->master == CL_MASTER_BFLOAT16 ? 2 : 4;
+    const uint32_t bytes = 4u * words + (size * vectors + 1u) * parameter_count(layer);
     return (bytes + 7u) & ~(uint32_t)7u;
 }
 
@@ -42,33 +45,48 @@ static void lay_out(struct cl_train *train, void *memory)
 {
     const struct cl_trainable *layer = train->layer;
     const uint32_t count = parameter_count(layer);
-    float *floats = memory;
+    const uint32_t vectors = train->config.optimizer == CL_OPTIMIZER_ADAM ? 3 : 2;
 
-    train->master = floats;
-    floats += count;
-    train->moment1 = floats;
-    floats += count;
-    train->moment2 = NULL;
-    if (train->config.optimizer == CL_OPTIMIZER_ADAM) {
-        train->moment2 = floats;
-        floats += count;
-    }
-    train->weight_scale = floats;
-    floats += layer->channel_count;
-
-    int32_t *integers = (int32_t *)(void *)floats;
+    train->weight_scale = memory;
+    int32_t *integers = (int32_t *)memory + layer->channel_count;
     train->accumulator = integers;
     integers += count;
     train->bias = integers;
     integers += layer->channel_count;
     train->multiplier = integers;
     integers += layer->channel_count;
-
     train->waiting = (struct cl_pair *)(void *)integers;
     integers += waiting_count(layer);
 
-    train->weights = (int8_t *)integers;
+    if (layer->master == CL_MASTER_BFLOAT16) {
+        uint16_t *halves = (uint16_t *)(void *)integers;
+        for (uint32_t i = 0; i < vectors; i++, halves += count) {
+            train->bfloat16[i] = halves;
+        }
+        train->weights = (int8_t *)halves;
+    } else {
+        float *floats = (float *)(void *)integers;
+        train->master = floats;
+        train->moment1 = floats + count;
+        train->moment2 = vectors > 2 ? floats + 2 * count : NULL;
+        train->weights = (int8_t *)(floats + vectors * count);
+    }
     train->shift = train->weights + layer->weight_count;
+}
+
+static void put_master(const struct cl_train *train, uint32_t parameter, float value)
+{
+    if (train->master) {
+        train->master[parameter] = value;
+    } else {
+        train->bfloat16[0][parameter] = cl_nearest_bfloat16(value);
+    }
+}
+
+float cl_train_master(const struct cl_train *train, uint32_t parameter)
+{
+    return train->master ? train->master[parameter]
+                         : cl_from_bfloat16(train->bfloat16[0][parameter]);
 }
 
 int32_t cl_train_init(struct cl_train *train, const struct cl_trainable *layer,
@@ -106,10 +124,10 @@ int32_t cl_train_init(struct cl_train *train, const struct cl_trainable *layer,
         const struct cl_channel_span span = cl_channel_span(layer, o);
         const float scale = train->weight_scale[o];
         for (uint32_t k = 0, w = span.first; k < span.count; k++, w += span.stride) {
-            train->master[w] = scale * (float)train->weights[w];
+            put_master(train, w, scale * (float)train->weights[w]);
         }
-        train->master[layer->weight_count + o] =
-            (layer->input_scale * scale) * (float)train->bias[o];
+        put_master(train, layer->weight_count + o,
+                   (layer->input_scale * scale) * (float)train->bias[o]);
     }
     train->beta1_power = 1.0f;
     train->beta2_power = 1.0f;

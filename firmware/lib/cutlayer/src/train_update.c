@@ -2,6 +2,10 @@
 // by channel.
 #include "train_state.h"
 
+#include <float.h>
+
+#include "bfloat16.h"
+
 #if defined(__ARM_FP) && (__ARM_FP & 4)
 // Both are correctly rounded; the instruction spares the library's errno.
 static float square_root(float x)
@@ -17,6 +21,11 @@ static float square_root(float x)
     return sqrtf(x);
 }
 #endif
+
+// Parameters that are float32 at a time where they are kept as bfloat16.
+#define BLOCK_COUNT 16
+// A bias is quantized apart; as a weight it gives a zero that is not kept.
+#define BIAS_SCALE FLT_MAX
 
 // What one step needs besides the state.
 struct step {
@@ -162,17 +171,134 @@ static void adam_update(const struct step step, float factor, struct parameters 
     }
 }
 
-static struct parameters parameters_of(const struct cl_train *train, uint32_t first,
-                                       uint32_t stride, uint32_t count)
+static struct largest find_largest(const struct step *step, float factor, struct parameters p)
 {
-    struct parameters p = {train->accumulator + first,
-                           train->master + first,
-                           train->moment1 + first,
-                           train->moment2 ? train->moment2 + first : NULL,
-                           train->weights + first,
-                           stride,
-                           count};
+    return step->config.optimizer == CL_OPTIMIZER_ADAM ? adam_largest(*step, factor, p)
+                                                       : sgd_largest(*step, factor, p);
+}
+
+static void update(const struct step *step, float factor, struct parameters p, float scale)
+{
+    if (step->config.optimizer == CL_OPTIMIZER_ADAM) {
+        adam_update(*step, factor, p, scale);
+    } else {
+        sgd_update(*step, factor, p, scale);
+    }
+}
+
+// --- bfloat16 ---
+
+// Some parameters as float32, side by side.
+struct block {
+    int32_t gradient[BLOCK_COUNT];
+    float value[3][BLOCK_COUNT]; // master, moments
+    int8_t weights[BLOCK_COUNT];
+};
+
+static struct parameters widen(const struct cl_train *train, struct cl_channel_span span,
+                               uint32_t start, struct block *block)
+{
+    const uint32_t left = span.count - start;
+    const uint32_t count = left < BLOCK_COUNT ? left : BLOCK_COUNT;
+    uint32_t p = span.first + start * span.stride;
+    for (uint32_t k = 0; k < count; k++, p += span.stride) {
+        block->gradient[k] = train->accumulator[p];
+        for (uint32_t i = 0; i < 3 && train->bfloat16[i]; i++) {
+            block->value[i][k] = cl_from_bfloat16(train->bfloat16[i][p]);
+        }
+    }
+    const struct parameters wide = {block->gradient,
+                                    block->value[0],
+                                    block->value[1],
+                                    block->value[2],
+                                    block->weights,
+                                    1,
+                                    count};
+    return wide;
+}
+
+static void narrow(const struct cl_train *train, struct cl_channel_span span, uint32_t start,
+                   uint32_t count, const struct block *block)
+{
+    uint32_t p = span.first + start * span.stride;
+    for (uint32_t k = 0; k < count; k++, p += span.stride) {
+        const uint32_t chance = cl_mix(cl_mix(train->step) + p);
+        const uint32_t chances[3] = {chance & 0xFFFFu, chance >> 16, cl_mix(chance) & 0xFFFFu};
+        for (uint32_t i = 0; i < 3 && train->bfloat16[i]; i++) {
+            train->bfloat16[i][p] = cl_to_bfloat16(block->value[i][k], chances[i]);
+        }
+    }
+}
+
+// --- a channel ---
+
+static struct parameters parameters_of(const struct cl_train *train, struct cl_channel_span span,
+                                       int8_t *weights)
+{
+    const struct parameters p = {train->accumulator + span.first,
+                                 train->master + span.first,
+                                 train->moment1 + span.first,
+                                 train->moment2 ? train->moment2 + span.first : NULL,
+                                 weights,
+                                 span.stride,
+                                 span.count};
     return p;
+}
+
+static struct largest largest_of(const struct cl_train *train, const struct step *step,
+                                 float factor, struct cl_channel_span span)
+{
+    if (train->master) {
+        return find_largest(step, factor, parameters_of(train, span, train->weights));
+    }
+    struct largest largest = {0, 0};
+    struct block block;
+    for (uint32_t start = 0; start < span.count; start += BLOCK_COUNT) {
+        const struct largest of = find_largest(step, factor, widen(train, span, start, &block));
+        largest.value = of.value > largest.value ? of.value : largest.value;
+        largest.moment2 = of.moment2 > largest.moment2 ? of.moment2 : largest.moment2;
+    }
+    return largest;
+}
+
+static void update_weights(struct cl_train *train, const struct step *step,
+                           struct cl_channel_span span, float scale)
+{
+    int8_t *weights = train->weights + span.first;
+    if (train->master) {
+        update(step, step->weight_factor, parameters_of(train, span, weights), scale);
+        return;
+    }
+    struct block block;
+    for (uint32_t start = 0; start < span.count; start += BLOCK_COUNT) {
+        const struct parameters p = widen(train, span, start, &block);
+        update(step, step->weight_factor, p, scale);
+        narrow(train, span, start, p.count, &block);
+        for (uint32_t k = 0; k < p.count; k++, weights += span.stride) {
+            *weights = block.weights[k];
+        }
+    }
+}
+
+// Returns its new value, before it is narrowed.
+static float update_bias(struct cl_train *train, const struct step *step,
+                         struct cl_channel_span span)
+{
+    int8_t unused;
+    if (train->master) {
+        update(step, step->bias_factor, parameters_of(train, span, &unused), BIAS_SCALE);
+        return train->master[span.first];
+    }
+    struct block block;
+    update(step, step->bias_factor, widen(train, span, 0, &block), BIAS_SCALE);
+    narrow(train, span, 0, 1, &block);
+    return block.value[0][0];
+}
+
+static struct cl_channel_span bias_span(const struct cl_train *train, uint16_t o)
+{
+    const struct cl_channel_span span = {train->layer->weight_count + o, 1, 1};
+    return span;
 }
 
 // Works out the scales that channel o gets. Returns CL_ERROR_VALUE when a parameter would not stay
@@ -180,14 +306,9 @@ static struct parameters parameters_of(const struct cl_train *train, uint32_t fi
 static int32_t look_at_channel(const struct cl_train *train, uint16_t o, const struct step *step,
                                struct cl_channel *channel)
 {
-    const struct cl_channel_span span = cl_channel_span(train->layer, o);
-    const struct parameters weights = parameters_of(train, span.first, span.stride, span.count);
-    const struct parameters bias = parameters_of(train, train->layer->weight_count + o, 1, 1);
-    const bool is_adam = train->config.optimizer == CL_OPTIMIZER_ADAM;
-    const struct largest w = is_adam ? adam_largest(*step, step->weight_factor, weights)
-                                     : sgd_largest(*step, step->weight_factor, weights);
-    const struct largest b = is_adam ? adam_largest(*step, step->bias_factor, bias)
-                                     : sgd_largest(*step, step->bias_factor, bias);
+    const struct largest w =
+        largest_of(train, step, step->weight_factor, cl_channel_span(train->layer, o));
+    const struct largest b = largest_of(train, step, step->bias_factor, bias_span(train, o));
     if (!are_finite(w) || !are_finite(b)) {
         return CL_ERROR_VALUE;
     }
@@ -198,22 +319,9 @@ static int32_t look_at_channel(const struct cl_train *train, uint16_t o, const s
 static void update_channel(struct cl_train *train, uint16_t o, const struct step *step,
                            struct cl_channel channel)
 {
-    const struct cl_channel_span span = cl_channel_span(train->layer, o);
-    const struct parameters weights = parameters_of(train, span.first, span.stride, span.count);
-    const struct parameters bias = parameters_of(train, train->layer->weight_count + o, 1, 1);
-    if (train->config.optimizer == CL_OPTIMIZER_ADAM) {
-        const struct parameter next = adam(step, step->bias_factor, &bias, 0);
-        *bias.moment1 = next.moment1;
-        *bias.moment2 = next.moment2;
-        *bias.master = next.value;
-        adam_update(*step, step->weight_factor, weights, channel.weight_scale);
-    } else {
-        const struct parameter next = sgd(step, step->bias_factor, &bias, 0);
-        *bias.moment1 = next.moment1;
-        *bias.master = next.value;
-        sgd_update(*step, step->weight_factor, weights, channel.weight_scale);
-    }
-    train->bias[o] = cl_quantize(*bias.master, channel.bias_scale);
+    update_weights(train, step, cl_channel_span(train->layer, o), channel.weight_scale);
+    const float bias = update_bias(train, step, bias_span(train, o));
+    train->bias[o] = cl_quantize(bias, channel.bias_scale);
     train->weight_scale[o] = channel.weight_scale;
     train->multiplier[o] = channel.multiplier;
     train->shift[o] = channel.shift;
