@@ -96,7 +96,7 @@ class Library:
         subprocess.run([*command, "-lstdc++"], check=True)
         self.ffi = FFI()
         self.ffi.cdef(
-            _declarations(["cutlayer/engine.h", "cutlayer/node.h"])
+            _declarations(["cutlayer/engine.h", "cutlayer/node.h"], [f"-I{INCLUDE}"])
             + "extern struct cl_model cutlayer_model, compiled_model;"
             + "struct FakeTflm { int invoke; int type; uint32_t ops, ops_fail, invocations; };"
             + "extern struct FakeTflm fake_tflm;"
