@@ -227,7 +227,8 @@ int main(int argc, char **argv)
         int state = avr_run(avr);
         if (state == cpu_Done || state == cpu_Crashed || avr->pc == 0) {
             flush(link);
-            fputs("fault\n", stderr); // back at the reset vector without a reset: a call of null
+            // Asleep with interrupts off, or back at the reset vector by a call of null.
+            fputs(state == cpu_Done ? "halted\n" : "fault\n", stderr);
             return 1;
         }
         if (runs >= RUNS_PER_LOOK) {

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from baseline import BASELINE, baseline
 from core import ROOT, SOURCE
 from cortex_program import build_program, run_program
-from hypothesis import given, settings
-from kernel_cases import cases
+from head_cases import Case, random_cases
 from layer_models import additions, convolutions, dense, depthwise_3x3, global_average_pools
 from random_head import random_heads
 
@@ -21,14 +18,10 @@ from cutlayer_boards.spec import board
 from cutlayer_converter.arena import plan
 from cutlayer_converter.emit import emit
 from cutlayer_converter.graph import read_graph
-from cutlayer_converter.verify import Oracle
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hypothesis import strategies as st
-    from layer_models import Model
-    from numpy.typing import NDArray
 
 BOARD = board("qemu_mps2_an386")
 PROGRAM = ROOT / "tests" / "emulation" / "heads_program.c"
@@ -43,32 +36,6 @@ LAYERS = {
     "cl_depthwise_armv7em": depthwise_3x3(),
 }
 LAYER_COUNT = int(os.environ.get("CUTLAYER_CASES", "60"))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Case:
-    tflite: bytes
-    inputs: NDArray[np.int8]
-    outputs: NDArray[np.int8]
-
-
-def random_cases(models: st.SearchStrategy[Model], count: int) -> list[Case]:
-    """The same models in every run, with TFLM's outputs."""
-    found: list[Case] = []
-
-    @settings(cases, max_examples=count, derandomize=True)
-    @given(models)
-    def collect(model: Model) -> None:
-        tflite, samples = model
-        oracle, output = Oracle(tflite), read_graph(tflite).output.index
-        outputs = []
-        for sample in samples:
-            oracle.run(sample)
-            outputs.append(oracle.tensor(output).copy())
-        found.append(Case(tflite, np.stack(samples), np.stack(outputs)))
-
-    collect()
-    return found
 
 
 def baseline_case(name: str) -> Case:
