@@ -1,14 +1,21 @@
 """Flash that the portable core takes, file by file: `cutlayer bench size`.
 
-Each file of firmware/lib/cutlayer/src is compiled by itself for a Cortex-M4F with -Os, and what of the object
-goes to flash is counted: code, constants and initial values. Nothing is linked, so it is the most that a
-file can take: a firmware leaves out functions, and kernels, that its head does not use. The C library and the
-head's tables are not in it.
+Each file of firmware/lib/cutlayer/src is compiled for a Cortex-M4F with -Os, and what of the objects goes to
+flash is counted: code, constants and initial values. Two figures a file:
+
+    compiled   all of its object
+    flash      less the functions that no board can reach from cl_node_init and cl_node_step (the linker's
+               --gc-sections): the host's end of the link and of the codecs, which tests use, and what only
+               other processors or the interpreter need
+
+Kernels are counted whole and by themselves: they are the head's, and a firmware has those that its head uses.
+The C library and the head's tables are not in it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass
@@ -22,6 +29,7 @@ BOARD = "qemu_mps2_an386"
 LIMIT_BYTES = 16 * 1024
 """What the core may take without the kernels, which are the head's."""
 
+_ROOTS = ("cl_node_init", "cl_node_step", "cl_node_bytes")
 _FLAGS = ["-std=c99", "-Os", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections"]
 
 
@@ -31,6 +39,7 @@ class FileSize:
 
     file: str
     flash_bytes: int
+    compiled_bytes: int
     is_kernel: bool
 
 
@@ -41,26 +50,54 @@ def measure_core(compiler: str = "arm-none-eabi-gcc") -> list[FileSize]:
         BoardError: There is no such compiler, or it does not take the core.
     """
     from cutlayer_boards.build import measure
-    from cutlayer_boards.spec import BOARDS_FOLDER, PROJECT_FOLDER, board
+    from cutlayer_boards.spec import BOARDS_FOLDER, PROJECT_FOLDER
 
     source = PROJECT_FOLDER / "firmware" / "lib" / "cutlayer" / "src"
     machine = json.loads((BOARDS_FOLDER / f"{BOARD}.json").read_text())["build"]["machine_flags"]
     includes = [f"-I{PROJECT_FOLDER / 'firmware' / 'include'}", f"-I{source}"]
-    sizes = []
-    with tempfile.TemporaryDirectory(prefix="cutlayer-") as folder:
-        for path in source.rglob("*.c"):
-            built = Path(folder) / "object.o"
-            command = [compiler, *machine, *_FLAGS, *includes, "-c", str(path), "-o", str(built)]
-            try:
-                subprocess.run(command, check=True, capture_output=True, text=True)
-            except FileNotFoundError:
-                hint = f"sudo apt-get install {board(BOARD).apt_packages}"
-                raise BoardError(f"{compiler} is not installed", hint) from None
-            except subprocess.CalledProcessError as error:
-                raise BoardError(f"{path} does not compile:\n{error.stderr}") from None
-            name = path.relative_to(source)
-            sizes.append(FileSize(str(name), measure(built).flash_bytes, name.parts[0] == "kernels"))
+    sizes, core = [], {}
+    with tempfile.TemporaryDirectory(prefix="cutlayer-") as name:
+        for index, path in enumerate(sorted(source.rglob("*.c"))):
+            file, built = str(path.relative_to(source)), Path(name) / f"{index}.o"
+            _run([compiler, *machine, *_FLAGS, *includes, "-c", str(path), "-o", str(built)])
+            compiled_bytes = measure(built).flash_bytes
+            if file.startswith("kernels/"):
+                sizes.append(FileSize(file, compiled_bytes, compiled_bytes, is_kernel=True))
+            else:
+                core[built] = (file, compiled_bytes)
+        unreachable = _unreachable([compiler, *machine], list(core), Path(name) / "core.o")
+        sizes += [
+            FileSize(file, compiled_bytes - unreachable.get(built, 0), compiled_bytes, is_kernel=False)
+            for built, (file, compiled_bytes) in core.items()
+        ]
     return sorted(sizes, key=lambda size: (size.is_kernel, size.file))
+
+
+def _unreachable(compiler: list[str], objects: list[Path], linked: Path) -> dict[Path, int]:
+    """Bytes of each object that the linker leaves out."""
+    from cutlayer_boards.build import measure
+
+    roots = [f"-Wl,-u,{name}" for name in _ROOTS]
+    options = ["-nostdlib", "-Wl,-r", "-Wl,--gc-sections", f"-Wl,-e,{_ROOTS[0]}", "-Wl,--print-gc-sections"]
+    said = _run([*compiler, *options, *roots, "-o", str(linked), *map(str, objects)])
+    found: dict[Path, int] = {}
+    for section, name in re.findall(r"removing unused section '(\S+)' in file '(\S+)'", said):
+        sections = measure(Path(name)).sections
+        found[Path(name)] = found.get(Path(name), 0) + sections.get(section, 0)
+    return found
+
+
+def _run(command: list[str]) -> str:
+    """What the compiler says on stderr."""
+    from cutlayer_boards.spec import board
+
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    except FileNotFoundError:
+        hint = f"sudo apt-get install {board(BOARD).apt_packages}"
+        raise BoardError(f"{command[0]} is not installed", hint) from None
+    except subprocess.CalledProcessError as error:
+        raise BoardError(f"the core does not compile:\n{error.stderr}") from None
 
 
 @click.command()
@@ -81,6 +118,7 @@ def size(*, as_json: bool) -> None:
             {
                 "core_bytes": core_bytes,
                 "core_limit_bytes": LIMIT_BYTES,
+                "core_compiled_bytes": sum(file.compiled_bytes for file in files if not file.is_kernel),
                 "kernel_bytes": kernel_bytes,
                 "files": [asdict(file) for file in files],
             }
@@ -93,10 +131,11 @@ def _print_table(files: list[FileSize], core_bytes: int, kernel_bytes: int) -> N
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("file", "flash bytes", title="The core on a Cortex-M4F, -Os")
+    table = Table("file", "flash bytes", "compiled", title="The core on a Cortex-M4F, -Os")
     for file in files:
-        table.add_row(file.file, f"{file.flash_bytes:,}")
+        table.add_row(file.file, f"{file.flash_bytes:,}", f"{file.compiled_bytes:,}")
     table.add_section()
-    table.add_row("core", f"{core_bytes:,} of {LIMIT_BYTES:,}")
+    compiled_bytes = sum(file.compiled_bytes for file in files if not file.is_kernel)
+    table.add_row("core", f"{core_bytes:,} of {LIMIT_BYTES:,}", f"{compiled_bytes:,}")
     table.add_row("all kernels", f"{kernel_bytes:,}")
     Console().print(table)
