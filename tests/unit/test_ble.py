@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason
@@ -15,7 +15,10 @@ from bleak_over_bumble import BumbleScanner, backends
 from bumble.controller import Controller
 from bumble.core import AdvertisingData
 from bumble.gatt import Characteristic, Service
+from bumble.hci import HCI_AclDataPacket
+from bumble.host import DataPacketQueue
 from bumble.transport.tcp_server import open_tcp_server_transport_with_socket
+from bumble.utils import EventEmitter
 from double_board import RECORDINGS, double_board
 from faulty_air import WAYS, FaultyAir
 
@@ -24,8 +27,9 @@ from cutlayer_host.commands.devices import _greet_all
 from cutlayer_host.errors import TransportError
 from cutlayer_host.transports import ble, open_transport
 from cutlayer_host.transports.ble import BleTransport, scan_ble
-from cutlayer_host.transports.bumble_central import BumbleTransport
-from cutlayer_host.transports.bumble_peripheral import BumblePeripheral, _advertising
+from cutlayer_host.transports.bumble_central import BumbleCarrier, BumbleTransport
+from cutlayer_host.transports.bumble_peripheral import BumblePeripheral, _advertising, _Subscriber
+from cutlayer_host.transports.gatt import CarrierGone, GattPipe
 from cutlayer_host.transports.nordic_uart import RX, SERVICE, BlePeripheral, BleTarget
 
 if TYPE_CHECKING:
@@ -330,3 +334,39 @@ def test_devices_says_in_a_line_that_there_is_no_bluetooth(
     assert json.loads(capsys.readouterr().out) == {"devices": [], "no_bluetooth": said}
     assert main(["devices"]) == 0
     assert capsys.readouterr().err.splitlines()[0] == said
+
+
+class FullController(EventEmitter):
+    """A connection whose controller has taken all that it can, and the device it belongs to."""
+
+    EVENT_DISCONNECTION = "disconnection"
+    handle = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = DataPacketQueue(27, 1, lambda _packet: None)
+        self.queue.enqueue(HCI_AclDataPacket(1, 0, 0, 1, b"x"), self.handle)
+        self.host = self
+
+    def get_data_packet_queue(self, _handle: int) -> DataPacketQueue:
+        return self.queue
+
+
+@pytest.mark.parametrize("end", ["host", "board"])
+async def test_who_waits_for_room_hears_that_the_connection_has_ended(end: str) -> None:
+    """bumble empties its queue then, and tells nobody."""
+    full: Any = FullController()
+    nobody: Any = None
+    carrier = (
+        BumbleCarrier(full, nobody, full.queue, asyncio.Event())
+        if end == "host"
+        else _Subscriber(cast("Any", GattPipe("ble://board")), full, full, nobody)
+    )
+    assert not await carrier.send(b"refused")
+    waiting = asyncio.create_task(carrier.ready())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    full.emit(full.EVENT_DISCONNECTION, 8)
+    await asyncio.wait_for(waiting, 10)
+    with pytest.raises(CarrierGone):
+        await carrier.send(b"late")
