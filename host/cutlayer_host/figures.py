@@ -131,17 +131,21 @@ FIGURES = (
 
 
 def measured(folder: Path, benches: Mapping[str, str]) -> list[Row]:
-    """All figures, from the JSON files in `folder`; `benches` says of each bench that has run "ok" or not.
+    """The figures of the benches that have run, from the JSON files in `folder`; `benches` says "ok" or not.
 
     Raises:
         CutlayerError: a file there is not what its bench prints.
     """
-    return [_row(figure, folder / f"{figure.bench}.json", benches.get(figure.bench)) for figure in FIGURES]
+    return [
+        _row(figure, folder / f"{figure.bench}.json", benches[figure.bench])
+        for figure in FIGURES
+        if figure.bench in benches
+    ]
 
 
-def _row(figure: Figure, path: Path, state: str | None) -> Row:
+def _row(figure: Figure, path: Path, state: str) -> Row:
     if state != "ok":
-        return Row(figure.name, figure.asked, None, state or "not run", None, str(path))
+        return Row(figure.name, figure.asked, None, state, None, str(path))
     try:
         value = figure.read(json.loads(path.read_bytes()))
         return Row(figure.name, figure.asked, value, figure.shown(value), figure.reached(value), str(path))

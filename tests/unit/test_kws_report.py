@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from cutlayer_boards.build import Firmware
+from cutlayer_host.cli import main
 from cutlayer_kws.budget import Budget
 from cutlayer_kws.demo import DemoResult, DemoSettings, Emulated, SeedResult
 from cutlayer_kws.lesson import LessonResult
@@ -160,3 +161,18 @@ def test_the_picture_is_drawn(whole: DemoResult, tmp_path: Path) -> None:
     assert data.startswith(b"\x89PNG")
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
     assert width > height > 400
+
+
+def test_the_bench_prints_the_demos_report_of_three_seeds(
+    whole: DemoResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[DemoSettings] = []
+
+    def run_demo(settings: DemoSettings, _bars: object) -> DemoResult:
+        asked.append(settings)
+        return whole
+
+    monkeypatch.setattr("cutlayer_kws.demo.run_demo", run_demo)
+    assert main(["bench", "kws", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == make_report(whole)["accuracy"]
+    assert asked == [DemoSettings(seeds=3)]
