@@ -1,6 +1,6 @@
-// Trains each layer of train_layers.h (generated) for 200 steps on drawn inputs and gradients, and
-// writes a CRC of the outputs and one of the state. The same program runs on this computer and on
-// the emulated Cortex-M4F.
+// Trains each layer of train_layers.h (generated) on drawn inputs and gradients, and writes a CRC
+// of the outputs and one of the state. The same program runs on this computer and on emulated
+// boards.
 #include <string.h>
 
 #include "cutlayer/frame.h"
@@ -9,9 +9,9 @@
 
 void say(const char *text);
 
-static uint64_t memory[32768 / 8];
-static int8_t input[1024], output[1024], g[64];
-static uint64_t scratch[1024]; // aligned as the arena is
+static uint64_t memory[MEMORY_BYTES / 8];
+static int8_t input[INPUT_COUNT], output[OUTPUT_COUNT], g[CHANNEL_COUNT];
+static uint64_t scratch[SCRATCH_BYTES / 8 + 1]; // aligned as the arena is
 static struct cl_train train;
 static uint32_t state;
 
@@ -84,7 +84,7 @@ int main(void)
         if (cl_train_init(&train, &layers[i], &configs[i], memory, sizeof memory) < 0) {
             say("init failed\n");
         }
-        for (uint32_t step = 0; step < 200; step++) {
+        for (uint32_t step = 0; step < STEP_COUNT; step++) {
             crc = learn(crc);
             crc = learn(crc);
             if (cl_train_apply(&train, 1e-4f, 2e-3f) < 0) {

@@ -23,7 +23,17 @@ RAM_BYTES = BOARD.ram_bytes - BOARD.stack_bytes
 FLAGS = ("-mmcu=atmega2560", "-DF_CPU=16000000L", "-std=c99", "-O2", "-ffp-contract=off")
 FLAGS += ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffunction-sections", "-fdata-sections")
 FLAGS += (f"-I{INCLUDE}", f"-I{SOURCE}")
-# sleep_cpu() with interrupts off.
+# say() writes to the simulator's console; asleep without interrupts the chip halts.
+PLATFORM = """
+#include <avr/interrupt.h>
+#include <avr/io.h>
+#include <avr/sleep.h>
+#undef main
+int program_main(void);
+void say(const char *text);
+void say(const char *text) { while (*text) { GPIOR0 = (uint8_t)*text++; } }
+int main(void) { (void)program_main(); cli(); SMCR = 1; sleep_cpu(); return 0; }
+"""
 END = "halted"
 
 
@@ -46,11 +56,13 @@ def core_library() -> Path:
 
 
 def build_program(folder: Path, sources: Sequence[Path]) -> Path:
-    """Compiles `sources` with the core; headers may lie in `folder`. What does not fit is an error."""
-    program = folder / "program.elf"
+    """Compiles `sources` with the core and a say(); headers may lie in `folder`. They have to fit."""
+    program, platform = folder / "program.elf", folder / "platform.c"
+    platform.write_text(PLATFORM)
     link = ["-Wl,--gc-sections", f"-Wl,--defsym=__DATA_REGION_LENGTH__={RAM_BYTES}"]
-    command = ["avr-gcc", *FLAGS, f"-I{folder}", *link, "-o", str(program), *map(str, sources)]
-    subprocess.run([*command, str(core_library()), "-lm"], check=True)
+    command = ["avr-gcc", *FLAGS, "-Dmain=program_main", f"-I{folder}", *link, "-o", str(program)]
+    command += [*map(str, sources), str(platform), str(core_library()), "-lm"]
+    subprocess.run(command, check=True)
     return program
 
 
