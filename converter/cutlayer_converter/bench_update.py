@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from cutlayer_converter.measure_update import UpdateFigures, UpdateLayer
+    from cutlayer_converter.measure_update import Optimizer, UpdateFigures, UpdateLayer
+    from cutlayer_converter.trainable import Master
 
 
 @click.command()
@@ -27,11 +28,14 @@ def update(*, board_name: str, portable: bool, as_json: bool) -> None:
 
     spec = board(board_name)
     found = []
-    for layer in LAYERS:
-        for optimizer in OPTIMIZERS:
-            with console().status(f"running {layer.name} with {optimizer} on {spec.name}"):
-                figures = measure_update(layer, optimizer, spec, simd=not portable)
-            found.append({"layer": layer.name, "optimizer": optimizer, **_values(layer, figures)})
+    cases: list[tuple[UpdateLayer, Optimizer, Master]]
+    cases = [(layer, optimizer, "float32") for layer in LAYERS for optimizer in OPTIMIZERS]
+    cases += [(LAYERS[0], optimizer, "bfloat16") for optimizer in OPTIMIZERS]
+    for layer, optimizer, master in cases:
+        with console().status(f"running {layer.name} with {optimizer} and {master} on {spec.name}"):
+            figures = measure_update(layer, optimizer, spec, master=master, simd=not portable)
+        names = {"layer": layer.name, "optimizer": optimizer, "master": master}
+        found.append({**names, **_values(layer, figures)})
     if as_json:
         print_json({"board": spec.name, "portable": portable, "updates": found})
         return
@@ -66,7 +70,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(
             f"{row['layer']} {row['shape']}",
-            row["optimizer"],
+            f"{row['optimizer']}, {row['master']}",
             f"{row['macs']:,}",
             f"{row['accumulate_instructions_a_mac']:.2f}",
             f"{row['weights']:,}",

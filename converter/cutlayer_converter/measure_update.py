@@ -11,7 +11,7 @@ from cutlayer_converter.counted import build_program, check_machine, run_program
 
 if TYPE_CHECKING:
     from cutlayer_boards.spec import BoardSpec
-    from cutlayer_converter.trainable import Kind
+    from cutlayer_converter.trainable import Kind, Master
 
 Optimizer = Literal["sgd", "adam"]
 OPTIMIZERS: tuple[Optimizer, ...] = ("sgd", "adam")
@@ -61,9 +61,14 @@ class UpdateFigures:
 
 
 def measure_update(
-    layer: UpdateLayer, optimizer: Optimizer, board: BoardSpec, *, simd: bool = True
+    layer: UpdateLayer,
+    optimizer: Optimizer,
+    board: BoardSpec,
+    *,
+    master: Master = "float32",
+    simd: bool = True,
 ) -> UpdateFigures:
-    """Trains `layer` on random inputs and gradients.
+    """Trains `layer` on random inputs and gradients; `master` is what its master weights are kept as.
 
     `simd` False builds the portable code without the SIMD instructions that it uses where there are some.
 
@@ -74,7 +79,7 @@ def measure_update(
     assert board.instructions_per_tick is not None
     with tempfile.TemporaryDirectory(prefix="cutlayer-bench-") as name:
         folder = Path(name)
-        (folder / "bench_layer.h").write_text(_layer_header(layer, optimizer))
+        (folder / "bench_layer.h").write_text(_layer_header(layer, optimizer, master))
         defines = ["-DBENCH_COUNT", *([] if simd else ["-DCL_NO_SIMD32"])]
         program = build_program("bench_update", folder, train_sources(), board, defines)
         found = {line[0]: int(line[1]) for line in run_program(program, board)}
@@ -84,7 +89,7 @@ def measure_update(
     return UpdateFigures(**counts, train_bytes=found["bytes"], stack_bytes=found["stack"])
 
 
-def _layer_header(layer: UpdateLayer, optimizer: Optimizer) -> str:
+def _layer_header(layer: UpdateLayer, optimizer: Optimizer, master: Master) -> str:
     pad, parameters = (layer.kernel - 1) // 2, layer.weight_count + layer.channels
     weights = ", ".join(str((37 * i) % 255 - 127) for i in range(layer.weight_count))
     window = 2 * layer.kernel**2 * layer.depth
@@ -117,7 +122,7 @@ def _layer_header(layer: UpdateLayer, optimizer: Optimizer) -> str:
             f"    .kind = {kind}, .optimizer_max = {name}, .params = &params,",
             "    .weight_scale = weight_scale, .input_scale = 0.02f, .output_scale = 0.01f,",
             f"    .weight_count = {layer.weight_count}, .channel_count = {layer.channels},",
-            "    .activation = CL_ACTIVATION_RELU};",
+            f"    .activation = CL_ACTIVATION_RELU, .master = CL_MASTER_{master.upper()}}};",
             f"static const struct cl_train_config config = {{{name}, 0.9f, 0.999f, 1e-7f}};",
             "",
         ]

@@ -20,9 +20,12 @@ MOST_INSTRUCTIONS_A_WEIGHT = 50.0
 def test_every_layer_and_optimizer_is_counted() -> None:
     result = CliRunner().invoke(update, ["--json"], catch_exceptions=False)
     rows = json.loads(result.stdout)["updates"]
-    assert [(row["layer"], row["optimizer"]) for row in rows] == [
-        (layer.name, optimizer) for layer in LAYERS for optimizer in ("sgd", "adam")
+    assert [(row["layer"], row["optimizer"], row["master"]) for row in rows] == [
+        *((layer.name, optimizer, "float32") for layer in LAYERS for optimizer in ("sgd", "adam")),
+        *(("pointwise", optimizer, "bfloat16") for optimizer in ("sgd", "adam")),
     ]
+    # Half of master weights and one moment: 4,160 parameters.
+    assert rows[0]["train_bytes"] - rows[-2]["train_bytes"] == 2 * 2 * 4160
     pointwise = rows[0]
     assert (pointwise["shape"], pointwise["positions"]) == ("64 x 64, 1 x 1", 125)
     assert 0.5 < pointwise["accumulate_instructions_a_mac"] <= MOST_INSTRUCTIONS_A_MAC
