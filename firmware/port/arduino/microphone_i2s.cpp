@@ -60,7 +60,7 @@ static int32_t read(void *, int16_t *samples, uint32_t count)
     if (result != ESP_OK && result != ESP_ERR_TIMEOUT) {
         return CL_ERROR_SENSOR;
     }
-    const uint32_t heard = bytes / sizeof words[0];
+    const uint32_t heard = static_cast<uint32_t>(bytes / sizeof words[0]);
     for (uint32_t i = 0; i < heard; ++i) {
         samples[i] = narrowed(words[i]);
     }
