@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from pathlib import Path
 
@@ -105,8 +106,10 @@ async def test_no_board_outlives_its_block(any_board, build, tiny_bundle):
 async def test_a_crash_ends_the_board_and_is_in_its_log(any_board, tiny_bundle, tiny_microphone, tmp_path):
     bundle = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, bundle)
-    source = bundle / "firmware" / "cutlayer_model.c"
-    source.write_text(source.read_text().replace("{cl_conv2d, &", "{(cl_kernel)0, &", 1))
+    for source in (bundle / "firmware").rglob("cutlayer_model.c"):
+        text, count = re.subn(r"\{cl_conv2d\w*, &", "{(cl_kernel)0, &", source.read_text(), count=1)
+        assert count == 1
+        source.write_text(text)
     async with emulate(any_board, build_firmware(any_board, bundle), tiny_microphone) as node:
         async with connect(node.url) as device:
             await device.configure(configure_adam(cut=2))
