@@ -14,7 +14,8 @@
 // Longest payload and frames out of order that a node takes; a build for a small board sets smaller
 // ones (boards/NAME.json: cutlayer.max_payload, cutlayer.window_frames), the same for all its
 // sources. Four longest frames fit the credit of a 4096-byte ring: with three, a line that is busy
-// both ways would wait for acknowledgements. A port with a small receive ring gets shorter payloads.
+// both ways would wait for acknowledgements. A port with a small receive ring gets shorter
+// payloads.
 #ifndef CL_NODE_MAX_PAYLOAD
 #define CL_NODE_MAX_PAYLOAD 952u
 #endif
