@@ -230,7 +230,7 @@ def test_over_the_budget_has_a_table_and_what_would_fit(
     assert "1 bytes of RAM over the budget of small" in error
     assert f"{ram_bytes:,}" in error
     assert following == (
-        "next: use --optimizer sgd; or cut earlier, with --cut conv1; "
+        "next: use --master bfloat16; or use --optimizer sgd; or cut earlier, with --cut conv1; "
         f"or take a larger board: --board {BOARD}"
     )
     error, following = fails(
