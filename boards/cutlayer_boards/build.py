@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 Sensor = Literal["audio", "recorded"]
 
 _SOURCES = ("platformio.ini", "boards/*.json", "boards/*.ini", "boards/platform/**/*", "firmware/**/*")
-_SOURCE_SUFFIXES = {".c", ".h", ".cc", ".ld", ".ini", ".json", ".py", ""}
+_SOURCE_SUFFIXES = {".c", ".h", ".cc", ".cpp", ".ld", ".ini", ".json", ".py", ""}
 _MESSAGE_LINES = 30
+# What linkers say of a region that is too small; the AVR's is of 2016.
+_OVERFLOWS = ("overflowed by", "will not fit in region", "is not within region")
 _MESSAGE_COLUMNS = 240
 
 # Flags of an ELF section (System V ABI, SHF_*).
@@ -141,8 +143,8 @@ def _build_error(board: BoardSpec, environment: str, bundle: Path, output: str) 
         return BoardError(
             f"the compiler for {board.name} is missing", f"sudo apt-get install {board.apt_packages}"
         )
-    if any("will not fit in region" in line or "overflowed by" in line for line in lines):
-        said = next(line for line in lines if "overflowed by" in line or "will not fit" in line)
+    said = next((line for line in lines if any(words in line for words in _OVERFLOWS)), None)
+    if said is not None:
         return BoardError(
             f"the firmware does not fit {board.name} ({board.ram_bytes} bytes of RAM, "
             f"{board.flash_bytes} of flash): {said.strip()}",

@@ -168,11 +168,14 @@ def main(env, environment) -> None:
         board = env.BoardConfig()
         head = head_folder(bundle, engine, board.get("cutlayer.instruction_set", "portable"))
         copy_sources(head, sources)
-        limits = link_limits(board) + engine_bytes(
-            env.GetProjectOption("custom_engine_bytes", "")
-        )
+        limits = link_limits(board) + engine_bytes(env.GetProjectOption("custom_engine_bytes", ""))
         memory_bytes = node_bytes(project, sources, build / "node_bytes", limits)
-        write_if_new(sources / "cutlayer_build.h", build_header(memory_bytes, sensor(bundle, environment)))
+        named = sensor(bundle, environment)
+        if named == "audio" and not board.get("cutlayer.hears", True):
+            raise BundleError(
+                f"{bundle} has a head that hears, and {env['BOARD']} has no room for sound's features"
+            )
+        write_if_new(sources / "cutlayer_build.h", build_header(memory_bytes, named))
     except BundleError as error:
         sys.stderr.write(f"error: {error}\n")
         env.Exit(1)
