@@ -92,13 +92,14 @@ def test_single_steps_equal_numpy(
         assert_equal_state(core, reference)
 
 
+@pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("master", MASTERS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_wide_layers_equal_numpy(kind: str, optimizer: str, master: str) -> None:
+def test_wide_layers_equal_numpy(kind: str, optimizer: str, master: str, small: bool) -> None:
     rng = np.random.default_rng(17)
     layer, config = wide_layer(rng, kind), replace(CONFIGS[optimizer], master=master)
-    core, reference = CoreTrain(layer, config), Reference(layer, config)
+    core, reference = CoreTrain(layer, config, small=small), Reference(layer, config)
     for samples in (1, 2, 3):
         one_step(rng, core, reference, samples, 0.01)
         assert_equal_state(core, reference)

@@ -27,8 +27,10 @@ int32_t cl_quantize(float x, float scale);
 
 
 @cache
-def train_library() -> tuple[Any, Any]:
-    return core_library(list(SOURCES), ["cutlayer/train.h"], INTERNAL)
+def train_library(small: bool = False) -> tuple[Any, Any]:
+    """The trainable layer, as it is built for speed or (`small`) for size."""
+    defines = ("CL_TRAIN_FAST=0",) if small else ()
+    return core_library(list(SOURCES), ["cutlayer/train.h"], INTERNAL, defines)
 
 
 def random_layer(rng: np.random.Generator, kind: str, activation: str | None = None) -> Layer:
@@ -103,8 +105,10 @@ def random_input(rng: np.random.Generator, layer: Layer) -> np.ndarray:
 class CoreTrain:
     """struct cl_train with the memory it points to."""
 
-    def __init__(self, layer: Layer, config: Config, memory_bytes: int | None = None) -> None:
-        self.ffi, self.lib = train_library()
+    def __init__(
+        self, layer: Layer, config: Config, memory_bytes: int | None = None, *, small: bool = False
+    ) -> None:
+        self.ffi, self.lib = train_library(small)
         self.layer = layer
         self.keep: list[Any] = []
         height, width, channels = layer.output_shape

@@ -7,6 +7,13 @@
 
 #include "train_outer.h"
 
+// Built for size (-Os), sums go one by one: less code, and the same integers.
+#if !defined(CL_TRAIN_FAST) && defined(__OPTIMIZE_SIZE__)
+#define CL_TRAIN_FAST 0
+#elif !defined(CL_TRAIN_FAST)
+#define CL_TRAIN_FAST 1
+#endif
+
 // The waiting gradients of a channel: [channels / BLOCK, rounded up][PAIRS][BLOCK].
 static inline struct cl_pair *waiting_of(const struct cl_train *train, uint32_t channel)
 {
@@ -62,7 +69,7 @@ static void add_chunk(const struct cl_train *train, int32_t *dw, const struct cl
     const uint32_t filter = train->layer->weight_count / channels;
     const uint32_t even = count & ~(uint32_t)1;
     uint32_t o = 0;
-    for (; o + BLOCK <= channels; o += BLOCK, dw += BLOCK * filter) {
+    for (; CL_TRAIN_FAST && o + BLOCK <= channels; o += BLOCK, dw += BLOCK * filter) {
         const struct cl_pair *g = waiting_of(train, o);
         if (even) {
             add(dw, filter * (uint32_t)sizeof(*dw), g, a, a + even);
@@ -152,7 +159,8 @@ static void gather_all(const struct cl_train *train, uint32_t ky, uint32_t start
         // A last row without a partner is its own: the partner's gradient is zero.
         const uint32_t partner = row + 1 < train->waiting_count ? row + 1 : row;
         const struct view a = view_of(train, row, ky), b = view_of(train, partner, ky);
-        if (is_inside(params, a, start, count) && is_inside(params, b, start, count)) {
+        if (CL_TRAIN_FAST && is_inside(params, a, start, count) &&
+            is_inside(params, b, start, count)) {
             const uint32_t a_start = (uint32_t)a.first + start, b_start = (uint32_t)b.first + start;
             gather_pair(a.row + a_start, b.row + b_start, params->input_zero_point, count, to);
         } else {
@@ -205,7 +213,7 @@ static void depthwise_tap(const struct cl_conv_params *params, int32_t *dw, cons
     const int32_t zero_point = params->input_zero_point;
     const uint32_t channels = params->output.channels;
     uint32_t o = 0;
-    if (params->depth_multiplier == 1) {
+    if (CL_TRAIN_FAST && params->depth_multiplier == 1) {
         for (; o + BLOCK <= channels; o += BLOCK, a += BLOCK, dw += BLOCK, g += BLOCK_STEP) {
             dw[0] += g[0] * (a[0] - zero_point);
             dw[1] += g[2] * (a[1] - zero_point);
