@@ -46,14 +46,14 @@ RESOLVER: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# The interpreter's own RAM on a 32-bit machine, rounded up (measured with LIBRARY on Cortex-M4; see
-# `memory_bytes`). A board that needs more says custom_engine_bytes in its .ini.
+# The interpreter's own RAM on a 32-bit machine: an estimate, held against LIBRARY on a Cortex-M4 for two
+# heads without softmax only. A board that needs more says custom_engine_bytes in its .ini.
 INTERPRETER_BYTES = 2048
 TENSOR_BYTES = 64
 OPERATOR_BYTES = 192
 CHANNEL_BYTES = 8
 
-# Its code, with the kernels of a convolutional head, Cortex-M4, -Os.
+# Its code with the kernels of a convolutional head: an estimate for the budget.
 CODE_BYTES = 96 * 1024
 
 
@@ -169,8 +169,9 @@ def _packed(model: Any) -> bytes:
 def memory_bytes(graph: Graph, operators: tuple[Operator, ...]) -> int:
     """RAM for the interpreter on a 32-bit machine: its state, and the activations with the kernels' scratch.
 
-    The library plans its activations when it opens the model; this is at least what it needs there, by the
-    sizes of its structs. Planning itself takes a few words a tensor, in the memory of the activations.
+    The library plans its activations when it opens the model; this is an estimate of what it needs
+    there, by the sizes of its structs. Planning itself takes a few words a tensor, in the memory of the
+    activations.
     """
     channels = 0
     live: list[int] = []
