@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,6 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
     if channels != output_shape[2]:
         refuse(graph, operator, "its weights and output differ in channels", "convert the Keras model again")
     window = window_of(graph, operator, (height, width), input_shape[:2], output_shape[:2])
-    multiplier, shift = quantize_multipliers(convolution_scales(source, weights, output, channels))
     low, high = fused_activation(graph, operator, output)
     # The bias of each channel with the zero point folded in, then two windows unless they lie in the input.
     in_input = height == width == window.stride_height == window.stride_width == 1
@@ -50,14 +49,7 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
             "kernel_width": width,
             **window.fields(),
             "depth_multiplier": 1,
-            "input_zero_point": source.zero_point,
-            "output_zero_point": output.zero_point,
-            "activation_min": low,
-            "activation_max": high,
-            "weights": weights.values,
-            "bias": bias_of(graph, operator, channels),
-            "multiplier": multiplier,
-            "shift": shift,
+            **channel_params(graph, operator, weights, convolution_scales(source, weights, output, channels)),
         },
         input=source,
         second=None,
@@ -67,6 +59,23 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
         activation_max=high,
         weight_scales=channel_scales(weights, channels),
     )
+
+
+def channel_params(graph: Graph, operator: Operator, weights: Tensor, scales: list[float]) -> dict[str, Any]:
+    """Of cl_conv_params what all layers with weights share; `scales` are the channels' real multipliers."""
+    source, output = int8_input(graph, operator), int8_output(graph, operator)
+    multiplier, shift = quantize_multipliers(scales)
+    low, high = fused_activation(graph, operator, output)
+    return {
+        "input_zero_point": source.zero_point,
+        "output_zero_point": output.zero_point,
+        "activation_min": low,
+        "activation_max": high,
+        "weights": weights.values,
+        "bias": bias_of(graph, operator, len(scales)),
+        "multiplier": multiplier,
+        "shift": shift,
+    }
 
 
 def weights_of(graph: Graph, operator: Operator, dimensions: int, channel_axis: int) -> Tensor:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cutlayer_converter.ops.conv2d import bias_of, channel_scales, convolution_scales, weights_of
+from cutlayer_converter.ops.conv2d import channel_params, channel_scales, convolution_scales, weights_of
 from cutlayer_converter.ops.lowered import Lowered, fused_activation, int8_input, int8_output, refuse
-from cutlayer_converter.ops.multiplier import quantize_multipliers
 
 if TYPE_CHECKING:
     from cutlayer_converter.graph import Graph, Operator, Tensor
@@ -23,7 +22,6 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
     if rest or output.count != rows * channels or max(rows, depth, channels) > 65535:
         reason = f"weights {weights.shape} do not take {source.shape} to {output.shape}"
         refuse(graph, operator, reason, "convert the Keras model again, with sizes up to 65535")
-    multiplier, shift = quantize_multipliers(_scales(source, weights, output, channels))
     low, high = fused_activation(graph, operator, output)
     return Lowered(
         operator=operator,
@@ -39,14 +37,7 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
             "pad_top": 0,
             "pad_left": 0,
             "depth_multiplier": 1,
-            "input_zero_point": source.zero_point,
-            "output_zero_point": output.zero_point,
-            "activation_min": low,
-            "activation_max": high,
-            "weights": weights.values,
-            "bias": bias_of(graph, operator, channels),
-            "multiplier": multiplier,
-            "shift": shift,
+            **channel_params(graph, operator, weights, _scales(source, weights, output, channels)),
         },
         input=source,
         second=None,

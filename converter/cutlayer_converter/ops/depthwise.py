@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cutlayer_converter.ops.conv2d import bias_of, channel_scales, convolution_scales, weights_of
+from cutlayer_converter.ops.conv2d import channel_params, channel_scales, convolution_scales, weights_of
 from cutlayer_converter.ops.lowered import (
     Lowered,
     fused_activation,
@@ -13,7 +13,6 @@ from cutlayer_converter.ops.lowered import (
     refuse,
     shape_of,
 )
-from cutlayer_converter.ops.multiplier import quantize_multipliers
 from cutlayer_converter.ops.window import window_of
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
     if depth_multiplier > 255:
         refuse(graph, operator, f"its depth multiplier is {depth_multiplier}", "use at most 255")
     window = window_of(graph, operator, (height, width), input_shape[:2], output_shape[:2])
-    multiplier, shift = quantize_multipliers(convolution_scales(source, weights, output, channels))
     low, high = fused_activation(graph, operator, output)
     return Lowered(
         operator=operator,
@@ -46,14 +44,7 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
             "kernel_width": width,
             **window.fields(),
             "depth_multiplier": depth_multiplier,
-            "input_zero_point": source.zero_point,
-            "output_zero_point": output.zero_point,
-            "activation_min": low,
-            "activation_max": high,
-            "weights": weights.values,
-            "bias": bias_of(graph, operator, channels),
-            "multiplier": multiplier,
-            "shift": shift,
+            **channel_params(graph, operator, weights, convolution_scales(source, weights, output, channels)),
         },
         input=source,
         second=None,
