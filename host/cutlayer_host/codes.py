@@ -48,6 +48,12 @@ class ErrorCode(enum.IntEnum):
     PORT = -128
 
 
+class SensorCode(enum.IntEnum):
+    """What a live sensor says in the detail of ERROR(SENSOR); kws/audio.h."""
+
+    NOTHING_HEARD = -160
+
+
 def kind_name(kind: int) -> str:
     """HELLO for 1, 0x33 for a number that is no kind."""
     try:

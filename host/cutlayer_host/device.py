@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cutlayer_host.codes import Kind, error_name, kind_name
+from cutlayer_host.codes import ErrorCode, Kind, SensorCode, error_name, kind_name
 from cutlayer_host.errors import (
     BundleMismatch,
     DeviceError,
@@ -246,13 +246,7 @@ class Device:
                     answer.set_result(event)
 
     def _refuse(self, event: Refused) -> None:
-        error = DeviceError(
-            f"{self.url} refused {kind_name(event.about)}: {error_name(event.code)} (detail {event.detail})",
-            _REFUSAL_HINTS.get(event.code),
-            code=event.code,
-            about=event.about,
-            detail=event.detail,
-        )
+        error = _refusal_error(self.url, event)
         if self._waiting and self._waiting[0][0] == event.about:
             _, answer = self._waiting.popleft()
             if not answer.done():
@@ -298,6 +292,23 @@ async def connect(
         yield device
     finally:
         await device.close()
+
+
+def _refusal_error(url: str, event: Refused) -> DeviceError:
+    detail, hint = event.detail, _REFUSAL_HINTS.get(event.code)
+    if event.code == ErrorCode.SENSOR:
+        detail -= 2**32 if detail >= 2**31 else 0
+    if (event.code, detail) == (ErrorCode.SENSOR, SensorCode.NOTHING_HEARD):
+        reason, hint = "its microphone heard nothing", "speak, or check the microphone"
+    else:
+        reason = f"{error_name(event.code)} (detail {detail})"
+    return DeviceError(
+        f"{url} refused {kind_name(event.about)}: {reason}",
+        hint,
+        code=event.code,
+        about=event.about,
+        detail=event.detail,
+    )
 
 
 _REFUSAL_HINTS = {

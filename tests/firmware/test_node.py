@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 from lines import FAULTS
-from node_board import PORT_ERROR, SENSOR_ERROR, NodeBoard, NodeEnd, pointwise_layer
+from node_board import PORT_ERROR, SENSOR_ERROR, SENSOR_WAITS, NodeBoard, NodeEnd, pointwise_layer
 from train_reference import Config, F, Layer, Reference
 
 from cutlayer_host import messages as m
 from cutlayer_host import tensors
-from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.codes import ErrorCode, Kind, SensorCode
 from cutlayer_host.line import Faults, Line
 from cutlayer_host.link import Lost
 from cutlayer_host.session import HostSession, Refused, SmashedData
 
 ERROR_ARGUMENT, ERROR_MEMORY = -1, -2
 LIMIT_MS = 3_600_000.0
+DEAD_MS = 10_000
 GRADIENT_SCALE, RATE = 2e-4, 0.01
 
 
@@ -253,6 +254,45 @@ def test_a_sensor_that_fails_is_an_error_with_its_code() -> None:
     bench.host.sample(1, 99, train=True)
     refused = bench.event()
     assert refused == Refused(Kind.SAMPLE, ErrorCode.SENSOR, SENSOR_ERROR % 2**32)
+    bench.train_step(sgd(bench.layer), 1)
+
+
+@pytest.mark.parametrize("faults", FAULTS)
+def test_a_sensor_may_wait_longer_than_a_dead_link_would(faults: str) -> None:
+    """The node asks it again every few ms, and keeps the link alive meanwhile."""
+    bench = Bench(small_layer(), FAULTS[faults])
+    bench.connect()
+    bench.configure()
+    asked_ms: list[float] = []
+
+    def hear() -> int | None:
+        asked_ms.append(bench.line.now_ms)
+        return SENSOR_WAITS if bench.line.now_ms < asked_ms[0] + 3 * DEAD_MS else None
+
+    bench.board.on_capture = hear
+    bench.sample(1, 3)
+    assert asked_ms[-1] >= asked_ms[0] + 3 * DEAD_MS
+    assert max(np.diff(asked_ms)) <= 6  # SENSOR_MS of node.c, and a clock of whole milliseconds
+    assert len(asked_ms) < 3 * 3 * DEAD_MS / 5  # the line pokes it too, but nobody spins
+    bench.board.on_capture = lambda: None
+    bench.train_step(sgd(bench.layer), 1)
+
+
+@pytest.mark.parametrize("faults", FAULTS)
+def test_a_sensor_that_hears_nothing_says_so_and_listens_again(faults: str) -> None:
+    bench = Bench(small_layer(), FAULTS[faults])
+    bench.connect()
+    bench.configure()
+    for number in range(1, 4):
+        until_ms = bench.line.now_ms + 2_000
+        bench.board.on_capture = lambda until_ms=until_ms: (
+            SENSOR_WAITS if bench.line.now_ms < until_ms else SensorCode.NOTHING_HEARD
+        )
+        bench.host.sample(number, 2, train=True)
+        assert bench.event() == Refused(Kind.SAMPLE, ErrorCode.SENSOR, SensorCode.NOTHING_HEARD % 2**32)
+        assert bench.line.now_ms >= until_ms
+        assert bench.board.state == "READY"
+    bench.board.on_capture = lambda: None
     bench.train_step(sgd(bench.layer), 1)
 
 

@@ -20,6 +20,7 @@ SOURCES = (*sorted(SOURCE.glob("*.c")), *sorted((SOURCE / "kernels").glob("*.c")
 LIVE = 0xFFFFFFFF
 PORT_ERROR = -200
 SENSOR_ERROR = -300
+SENSOR_WAITS = 2
 
 
 @cache
@@ -67,6 +68,7 @@ class NodeBoard:
 
     room: bytes that the port takes before it says "later".
     broken: reads and writes fail.
+    on_capture: called in each step of the sensor; a code that it gives is what the sensor returns.
     ops: runs of the head's first op.
     on_tick: called when the node asks for the time of its figures, before and after each piece of work.
     """
@@ -89,6 +91,7 @@ class NodeBoard:
         self.labels = labels or [index % 10 for index in range(len(recordings))]
         self.clock = clock or Clock()
         self.sensor_steps = sensor_steps
+        self.on_capture: Callable[[], int | None] = lambda: None
         self.received, self.sent = bytearray(), bytearray()
         self.receive_bytes = receive_bytes
         self.room = 1 << 30
@@ -211,6 +214,8 @@ class NodeBoard:
         return 0
 
     def _capture(self, _: Any, data: Any, count: int, label: Any) -> int:
+        if (code := self.on_capture()) is not None:
+            return code
         self._captured_steps += 1
         if self._captured_steps < self.sensor_steps:
             return 0

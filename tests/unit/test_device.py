@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from double_board import RECORDINGS, double_board, reached
 
+from cutlayer_host.codes import ErrorCode, Kind, SensorCode
 from cutlayer_host.device import Device, connect
 from cutlayer_host.errors import (
     BundleMismatch,
@@ -23,7 +24,7 @@ from cutlayer_host.errors import (
 )
 from cutlayer_host.link import Parameters
 from cutlayer_host.messages import Configure, Section
-from cutlayer_host.session import HostSession, SmashedData
+from cutlayer_host.session import HostSession, Refused, SmashedData
 from cutlayer_host.transports import memory_pair
 from cutlayer_host.transports.faulty import FaultRates, FaultyTransport, MuteTransport
 from cutlayer_host.wire import FrameDecoder, encode_frame
@@ -103,6 +104,20 @@ async def test_a_refusal_names_request_and_reason() -> None:
         with pytest.raises(DeviceError, match="refused APPLY: STEP"):
             await device.apply(9, 1, 0.1)
         assert (await sample(device)).sample == 1
+
+
+async def test_a_sensor_that_heard_nothing_is_told_in_words() -> None:
+    async with reached(double_board()) as device:
+        for code, told in (
+            (SensorCode.NOTHING_HEARD, "its microphone heard nothing"),
+            (-200, "SENSOR (detail -200)"),
+        ):
+            device._handle([Refused(Kind.SAMPLE, ErrorCode.SENSOR, code % 2**32)])
+            with pytest.raises(DeviceError) as caught:
+                await device.stats()
+            assert told in str(caught.value)
+            assert "microphone" in (caught.value.hint or "")
+            assert caught.value.detail == code % 2**32
 
 
 async def test_a_request_that_the_state_does_not_take_never_leaves() -> None:
