@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from core import FLAGS, INCLUDE, ROOT
-from cortex_program import PORT, build_program, qemu_command
+from core import ROOT
+from cortex_program import PORT, build_program, qemu_command, run_on_registers
 from emulation_host import configure_adam
 
 from cutlayer_boards.emulator import _qemu, emulate
@@ -100,11 +99,6 @@ ALWAYS = {
 
 @pytest.mark.parametrize("usart", USARTS)
 def test_registers_on_a_chip(usart: int, tmp_path: Path) -> None:
-    program = tmp_path / "program"
-    flags = [flag for flag in FLAGS if flag != "-fPIC"]
-    command = ["gcc", *flags, "-no-pie", "-Wno-int-to-pointer-cast", f"-DSTM32F4_USART={usart}"]
-    command += [f"-I{INCLUDE}", f"-I{PORT}", "-o", str(program), str(HERE / "registers_program.c")]
-    subprocess.run(command, check=True)
-    text = subprocess.run([program], capture_output=True, text=True, check=True).stdout
-    said = dict(line.split(" ", 1) for line in text.splitlines())
+    lines = run_on_registers(HERE / "stm32f4_registers.c", tmp_path, f"-DSTM32F4_USART={usart}")
+    said = dict(line.split(" ", 1) for line in lines)
     assert said == EXPECTED[usart] | ALWAYS

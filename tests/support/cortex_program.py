@@ -1,4 +1,4 @@
-"""Programs of a test's own on an emulated Cortex-M board, without the node: they write to QEMU's stdout."""
+"""Programs of a test's own around a Cortex-M port, without the node: they write to stdout, QEMU's or here."""
 
 from __future__ import annotations
 
@@ -76,3 +76,12 @@ def run_program(spec: BoardSpec, program: Path, *options: str) -> list[str]:
     command += ["-semihosting-config", "enable=on,target=native,chardev=console", "-kernel", str(program)]
     text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     return text.removesuffix("main returned").splitlines()
+
+
+def run_on_registers(source: Path, folder: Path, *flags: str) -> list[str]:
+    """The lines that a program of this computer says; a chip's registers are its memory (registers.h)."""
+    program = folder / "program"
+    command = ["gcc", *(flag for flag in FLAGS if flag != "-fPIC"), "-no-pie", "-Wno-int-to-pointer-cast"]
+    command += [*flags, f"-I{INCLUDE}", f"-I{PORT}", "-o", str(program), str(source)]
+    subprocess.run(command, check=True)
+    return subprocess.run([program], capture_output=True, text=True, check=True).stdout.splitlines()

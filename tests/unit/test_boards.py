@@ -22,6 +22,7 @@ OTHERS = [
     "qemu_mps3_an547",
     "netduinoplus2",
     "stm32f4_discovery",
+    "nrf52840dk",
 ]
 
 

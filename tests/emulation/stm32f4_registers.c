@@ -1,30 +1,9 @@
 // What the STM32F4 port writes to its registers, which are memory of this process: a line each.
 // The clock's ready flag is as a chip has it after reset.
 #define _DEFAULT_SOURCE
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-
 #include "stm32f4/chip.c"
 
-static void map(unsigned long page)
-{
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-    if (mmap((void *)page, 0x1000, PROT_READ | PROT_WRITE, flags, -1, 0) != (void *)page) {
-        perror("mmap");
-        exit(1);
-    }
-}
-
-void cortex_m_received(uint8_t byte)
-{
-    printf("received %u\n", byte);
-}
-
-void cortex_m_enable_interrupt(uint32_t number)
-{
-    printf("interrupt %u\n", number);
-}
+#include "registers.h"
 
 int main(void)
 {

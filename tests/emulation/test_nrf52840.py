@@ -1,0 +1,64 @@
+"""The nRF52840 port where Renode is not: what it writes to registers, and that it builds for its memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from core import ROOT
+from cortex_program import run_on_registers
+from elftools.elf.elffile import ELFFile
+
+from cutlayer_boards.spec import board
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Nordic's nRF52840 product specification 1.7, by address.
+OPENED = {
+    "40000000": "1",  # CLOCK TASKS_HFCLKSTART
+    "40002000": "1",  # UART TASKS_STARTRX
+    "40002008": "1",  # TASKS_STARTTX
+    "40002304": "4",  # INTENSET: RXDRDY
+    "40002500": "4",  # ENABLE: the UART without EasyDMA
+    "4000250c": "6",  # PSEL.TXD: P0.06
+    "40002514": "8",  # PSEL.RXD: P0.08
+    "40002524": "ebed000",  # BAUDRATE: 921,600
+    "40008000": "1",  # TIMER0 TASKS_START
+    "40008044": "1",  # TASKS_CAPTURE[1]
+    "40008304": "20000",  # INTENSET: COMPARE[1]
+    "40008508": "3",  # BITMODE: 32
+    "40008544": "3e80",  # CC[1]: a ms later
+    "50000508": "40",  # P0 OUTSET
+    "50000518": "40",  # DIRSET
+    "50000720": "c",  # PIN_CNF[8]: input, pulled up
+}
+RAN = [
+    *("idle 1 sent a event 0", "busy 0 sent a event 0", "done 1 sent a event 0"),
+    *("received 120", "event 0"),
+    *("early 5", "alarm 16005 event 0"),
+    "now 77",
+]
+
+
+def test_registers(tmp_path: Path) -> None:
+    lines = run_on_registers(ROOT / "tests" / "emulation" / "nrf52840_registers.c", tmp_path)
+    assert lines[:5] == ["interrupt 8", "interrupt 2", "ticks 16000", "systicks 64000", "semihosting 0"]
+    opened, ran = lines[5 : -len(RAN)], lines[-len(RAN) :]
+    assert dict(line.split(" ") for line in opened) == OPENED
+    assert ran == RAN
+
+
+@pytest.mark.qemu
+def test_vectors_are_where_the_chip_starts(build, tiny_bundle) -> None:
+    spec = board("nrf52840dk")
+    with build(spec, tiny_bundle).path.open("rb") as file:
+        elf = ELFFile(file)
+        vectors = elf.get_section_by_name(".vectors")
+        symbols = {
+            symbol.name: symbol["st_value"] for symbol in elf.get_section_by_name(".symtab").iter_symbols()
+        }
+        assert vectors["sh_addr"] == 0
+        stack, reset = (int.from_bytes(vectors.data()[at : at + 4], "little") for at in (0, 4))
+    assert stack == symbols["stack_top"] == 0x20000000 + spec.stack_bytes
+    assert reset == symbols["reset_handler"] | 1
