@@ -125,7 +125,7 @@ def _check(board: BoardSpec, microphone: Path | None, count_instructions: bool, 
 
 
 def _check_live(board: BoardSpec, live: Path) -> None:
-    if board.emulator == "simavr":
+    if board.emulator in {"simavr", "renode"}:
         raise BoardError(f"{board.name} has no live microphone", "use --board native or qemu_mps2_an386")
     try:
         live.touch()
@@ -239,14 +239,20 @@ async def _renode(command: list[str], port: int) -> AsyncIterator[Node]:
 
 
 async def _read_monitor(node: Node, until: str | None = renode.READY) -> bool:
-    """Keeps what Renode says, up to the line `until` or its end. Returns whether that line came."""
+    """Keeps what Renode says, up to the line `until` or its end. Returns whether that line came.
+
+    A command that fails ends the script, but not Renode: that says why and waits for the next command.
+    """
     assert node.process.stdout is not None
+    assert node.process.stdin is not None
     async for line in node.process.stdout:
         text = line.decode(errors="replace").rstrip()
         node.log.append(text)
         del node.log[:-_LOG_LINES]
         if until is not None and until in text:
             return True
+        if renode.FAILED in text:
+            node.process.stdin.write(renode.QUIT)
     return False
 
 

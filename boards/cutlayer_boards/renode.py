@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SCRIPTS = BOARDS_FOLDER / "renode"
 READY = "cutlayer: the board runs"
+FAILED = "There was an error executing command"
+QUIT = b"quit\n"
 INSTALL = "install Renode 1.16.1 from https://github.com/renode/renode/releases and put `renode` on PATH"
 
 

@@ -73,7 +73,7 @@ def test_without_microphone_nothing_is_flashed_beside_the_firmware(
 def test_board_without_a_script(firmware: Firmware, tmp_path: Path) -> None:
     with pytest.raises(BoardError, match="no Renode script for native") as raised:
         renode.write_run(board("native"), firmware, None, tmp_path, 1)
-    assert raised.value.hint == "boards/renode has nrf52840, stm32f4_discovery"
+    assert raised.value.hint == "boards/renode has nrf52840dk, stm32f4_discovery"
 
 
 def test_folder_with_spaces(firmware: Firmware, tmp_path: Path) -> None:
@@ -101,10 +101,9 @@ def test_free_port_can_be_listened_at() -> None:
         pass
 
 
-@pytest.mark.parametrize("name", ["stm32f4_discovery", "nrf52840"])
-def test_scripts_connect_one_uart_without_telnet(name: str) -> None:
+@pytest.mark.parametrize(("name", "uart"), [("stm32f4_discovery", "usart2"), ("nrf52840dk", "uart0")])
+def test_scripts_connect_one_uart_without_telnet(name: str, uart: str) -> None:
     text = (renode.SCRIPTS / f"{name}.resc").read_text()
-    uart = {"stm32f4_discovery": "usart2", "nrf52840": "uart0"}[name]
     assert re.findall(r"^emulation CreateServerSocketTerminal (.*)$", text, re.M) == ['$port "link" false']
     assert re.findall(r"^connector Connect (.*)$", text, re.M) == [f"sysbus.{uart} link"]
 
@@ -118,9 +117,22 @@ async def test_emulate_waits_until_the_script_is_done_and_ends_renode(fake_renod
     assert not node.running
 
 
+async def test_no_live_microphone_in_renode(firmware, tmp_path: Path) -> None:
+    with pytest.raises(BoardError, match="stm32f4_discovery has no live microphone"):
+        async with emulate(DISCOVERY, firmware, live=tmp_path / "live.pcm", in_renode=True):
+            pass
+
+
 async def test_renode_that_ends_is_quoted(fake_renode, firmware) -> None:
     write(fake_renode, "echo 'Could not find file'; exit 1")
     with pytest.raises(BoardError, match=r"Renode does not start the board: Could not find file"):
+        async with emulate(DISCOVERY, firmware, in_renode=True):
+            pass
+
+
+async def test_renode_whose_script_fails_says_why_and_is_ended(fake_renode, firmware) -> None:
+    write(fake_renode, f"echo '{renode.FAILED}'; echo 'No such file'; read next; echo \"$next now\"; exit 1")
+    with pytest.raises(BoardError, match=f"{renode.FAILED}.*\nNo such file\nquit now$"):
         async with emulate(DISCOVERY, firmware, in_renode=True):
             pass
 
