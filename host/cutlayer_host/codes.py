@@ -17,6 +17,10 @@ class Kind(enum.IntEnum):
     RESCALE = 0x07
     READ = 0x08
     STATS = 0x09
+    SAVE = 0x0A
+    RESTORE = 0x0B
+    PROVISION = 0x0C
+    FORGET = 0x0D
     PIECE = 0x10
     ERROR = 0x7F
     WELCOME = 0x81
@@ -27,6 +31,10 @@ class Kind(enum.IntEnum):
     RESCALED = 0x87
     DATA_READ = 0x88
     STATS_ARE = 0x89
+    SAVED = 0x8A
+    RESTORED = 0x8B
+    PROVISIONED = 0x8C
+    FORGOTTEN = 0x8D
 
 
 class ErrorCode(enum.IntEnum):
@@ -45,6 +53,9 @@ class ErrorCode(enum.IntEnum):
     SENSOR = -10
     OVERFLOW = -11
     CLOSED = -12
+    STORAGE = -13
+    KEY = -14
+    LIMIT = -15
     PORT = -128
 
 

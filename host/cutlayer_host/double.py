@@ -63,6 +63,7 @@ class BoardDouble:
     Attributes:
         bias: float32 [count], what the board has learned.
         last_step: steps applied.
+        run: the lineage of these steps.
         taken: the messages that came, by kind.
         seconds: time spent in here, for benches that want the host's alone.
     """
@@ -89,6 +90,7 @@ class BoardDouble:
         self.link = Link(Role.BOARD, parameters, rng=rng)
         self.taken: dict[Kind, int] = {}
         self.last_step = 0
+        self.run = 0
         self.seconds = 0.0
         self._handlers: dict[type[Message], Callable[..., None]] = {
             Hello: self._hello,
@@ -190,6 +192,7 @@ class BoardDouble:
                 channel_count=1,
                 output_scale=self.scale,
                 output_zero_point=self.zero_point,
+                run=self.run,
             )
         )
 
@@ -197,6 +200,7 @@ class BoardDouble:
         if message.restart:
             self._restart()
         self._configuration = message
+        self.run = message.run
         self._drop_step()
         self._send(Configured(last_step=self.last_step))
 

@@ -11,7 +11,7 @@ import enum
 import math
 import struct
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from cutlayer_host.codes import ErrorCode, Kind, kind_name
 from cutlayer_host.errors import ProtocolError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LIVE_RECORDING = 0xFFFFFFFF
 NO_LABEL = -1
+NO_STEP = 0xFFFFFFFF
+DEVICE_ID_BYTES = 8
+KEY_BYTES = 32
 
 # A board has less than 512 KB of RAM: what claims to be larger is not smashed data.
 COUNT_MAX = 1 << 20
@@ -63,6 +66,18 @@ class Flag(enum.IntFlag):
     TRAINABLE = 1
     LIVE_SENSOR = 2
     CONFIGURED = 4
+    STORAGE = 8
+
+
+class RunStep(NamedTuple):
+    """A state of the trainable layer: the lineage that CONFIGURE named, and the steps applied."""
+
+    run: int
+    step: int
+
+
+NOTHING = RunStep(0, NO_STEP)
+"""What a slot of the board's storage holds when it holds nothing."""
 
 
 def _names(message: type[Any]) -> tuple[str, ...]:
@@ -101,6 +116,15 @@ class Message:
         if not holds:
             raise ProtocolError(
                 f"{self.KIND.name}.{name} is {getattr(self, name)!r}, must be {allowed}",
+                code=ErrorCode.VALUE,
+                about=self.KIND,
+            )
+
+    def _require_bytes(self, name: str, count: int) -> None:
+        """The value is not told: it may be a key."""
+        if len(getattr(self, name)) != count:
+            raise ProtocolError(
+                f"{self.KIND.name}.{name} has {len(getattr(self, name))} bytes, must have {count}",
                 code=ErrorCode.VALUE,
                 about=self.KIND,
             )
@@ -168,8 +192,12 @@ class Welcome(Message):
     arena_bytes: int = 0
     train_bytes: int = 0
     cut_count: int = 1
+    run: int = 0
+    saved: tuple[RunStep, RunStep] = (NOTHING, NOTHING)
+    saves: int = 0
+    device_id: bytes = bytes(DEVICE_ID_BYTES)
     KIND: ClassVar = Kind.WELCOME
-    LAYOUT: ClassVar = struct.Struct("<BB3BBBB32s16sIIIIIfb3xIIH2x")
+    LAYOUT: ClassVar = struct.Struct("<BB3BBBB32s16sIIIIIfb3xIIH2xI4II8s")
 
     def __post_init__(self) -> None:
         self._require("model_id", "32 bytes", len(self.model_id) == 32)
@@ -181,15 +209,20 @@ class Welcome(Message):
         self._require("smashed_count", "1 or more", self.smashed_count >= 1)
         self._require_positive("output_scale")
         self._require("cut_count", "1 or more", self.cut_count >= 1)
+        self._require("saved", "two", len(self.saved) == 2)
+        self._require_bytes("device_id", DEVICE_ID_BYTES)
+
+    @property
+    def held(self) -> tuple[RunStep, ...]:
+        """The states that the board's storage holds, newest first."""
+        return tuple(state for state in self.saved if state.step != NO_STEP)
 
     def _pack(self) -> Iterable[Any]:
         values = {name: getattr(self, name) for name in _names(type(self))}
         values["board"] = self.board.encode("ascii")
-        return [
-            values.pop("wire_version"),
-            *values.pop("firmware_version"),
-            *values.values(),
-        ]
+        newest, older = values.pop("saved")
+        tail = [*newest, *older, values.pop("saves"), values.pop("device_id")]
+        return [values.pop("wire_version"), *values.pop("firmware_version"), *values.values(), *tail]
 
     @classmethod
     def _unpack(cls, values: tuple[Any, ...]) -> Self:
@@ -197,13 +230,15 @@ class Welcome(Message):
         # Latin-1 takes any byte: __post_init__ refuses what is not ASCII, and names it.
         name = board.rstrip(b"\0").decode("latin-1")
         head = (version, (major, minor, patch), flags, optimizers, codecs, model_id, name)
+        *rest, newest_run, newest_step, run, step, saves, device_id = rest
+        saved = (RunStep(newest_run, newest_step), RunStep(run, step))
         # No super(): a slotted dataclass is another class than the one written here.
-        return cls(**dict(zip(_names(cls), (*head, *rest), strict=True)))
+        return cls(**dict(zip(_names(cls), (*head, *rest, saved, saves, device_id), strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configure(Message):
-    """CONFIGURE: cut, codecs and optimizer. `momentum` is Adam's beta 1 too."""
+    """CONFIGURE: cut, codecs, optimizer and the lineage of the steps. `momentum` is Adam's beta 1 too."""
 
     restart: bool = False
     cut: int = 0
@@ -213,8 +248,9 @@ class Configure(Message):
     momentum: float = 0.0
     beta2: float = 0.0
     epsilon: float = 0.0
+    run: int = 0
     KIND: ClassVar = Kind.CONFIGURE
-    LAYOUT: ClassVar = struct.Struct("<BBHBBBxfff4x")
+    LAYOUT: ClassVar = struct.Struct("<BBHBBBxfffI")
 
     def __post_init__(self) -> None:
         self._require("restart", "0 or 1", self.restart in (0, 1))
@@ -438,6 +474,9 @@ COUNTERS = (
     "gradients_added",
     "steps_applied",
     "messages_refused",
+    "saves",
+    "storage_bytes",
+    "save_ticks",
 )
 
 
@@ -466,6 +505,89 @@ class StatsAre(_WithTail):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Save(Message):
+    """SAVE: keep the state of the last step in the board's storage."""
+
+    step: int
+    KIND: ClassVar = Kind.SAVE
+    LAYOUT: ClassVar = struct.Struct("<B3xI")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved(Message):
+    """SAVED: answers SAVE. `saves` since the storage was new; `bytes` written for this one."""
+
+    step: int
+    saves: int
+    bytes: int
+    KIND: ClassVar = Kind.SAVED
+    LAYOUT: ClassVar = struct.Struct("<B3xIII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore(Message):
+    """RESTORE: take a state back from the board's storage."""
+
+    run: int
+    step: int
+    KIND: ClassVar = Kind.RESTORE
+    LAYOUT: ClassVar = struct.Struct("<B3xII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored(Message):
+    """RESTORED: answers RESTORE. `weights_crc` as in APPLIED."""
+
+    run: int
+    step: int
+    weights_crc: int
+    KIND: ClassVar = Kind.RESTORED
+    LAYOUT: ClassVar = struct.Struct("<B3xIII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provision(Message):
+    """PROVISION: gives the board its name and its key, which is never shown."""
+
+    device_id: bytes
+    key: bytes = field(repr=False)
+    KIND: ClassVar = Kind.PROVISION
+    LAYOUT: ClassVar = struct.Struct("<B3x8s32s")
+
+    def __post_init__(self) -> None:
+        self._require_bytes("device_id", DEVICE_ID_BYTES)
+        self._require_bytes("key", KEY_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioned(Message):
+    """PROVISIONED: answers PROVISION."""
+
+    device_id: bytes
+    KIND: ClassVar = Kind.PROVISIONED
+    LAYOUT: ClassVar = struct.Struct("<B3x8s")
+
+    def __post_init__(self) -> None:
+        self._require_bytes("device_id", DEVICE_ID_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forget(Message):
+    """FORGET: drops the board's key."""
+
+    KIND: ClassVar = Kind.FORGET
+    LAYOUT: ClassVar = struct.Struct("<B3x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten(Message):
+    """FORGOTTEN: answers FORGET."""
+
+    KIND: ClassVar = Kind.FORGOTTEN
+    LAYOUT: ClassVar = struct.Struct("<B3x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Error(Message):
     """ERROR: a message was refused. Never answered."""
 
@@ -483,7 +605,8 @@ MESSAGES: dict[int, type[Message]] = {
     message.KIND: message
     for message in (
         *(Hello, Welcome, Configure, Configured, Sample, Activation, Piece, Gradient, Apply, Applied),
-        *(Clear, Cleared, Rescale, Rescaled, Read, DataRead, Stats, StatsAre, Error),
+        *(Clear, Cleared, Rescale, Rescaled, Read, DataRead, Stats, StatsAre, Save, Saved, Restore, Restored),
+        *(Provision, Provisioned, Forget, Forgotten, Error),
     )
 }
 

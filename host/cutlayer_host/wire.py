@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cobs import cobs
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 HEADER_BYTES = 12
 CRC_BYTES = 4
 MIN_PAYLOAD_BYTES = 128

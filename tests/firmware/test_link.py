@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from core import SOURCE, core_library
 
-from cutlayer_host.wire import FrameDecoder, encode_frame
+from cutlayer_host.wire import WIRE_VERSION, FrameDecoder, encode_frame
 
 HEADER = struct.Struct("<BxHHHHH")
 PARAMETERS = struct.Struct("<BxHHH")
@@ -46,7 +46,9 @@ class Frame:
         return cls(*HEADER.unpack_from(body), body[HEADER.size :])
 
 
-def parameters(version: int = 1, payload: int = 512, window_bytes: int = 9000, frames: int = 17) -> bytes:
+def parameters(
+    version: int = WIRE_VERSION, payload: int = 512, window_bytes: int = 9000, frames: int = 17
+) -> bytes:
     return PARAMETERS.pack(version, payload, window_bytes, frames)
 
 
@@ -118,7 +120,9 @@ def connected(**options: Any) -> Link:
     """A board that host 9 has connected to."""
     link = Link(**options)
     (answer,) = link.exchange(Frame(SYN, payload=parameters()))
-    assert answer == Frame(SYN_ACK, credit=WINDOW_BYTES, payload=parameters(1, 128, WINDOW_BYTES, 4))
+    assert answer == Frame(
+        SYN_ACK, credit=WINDOW_BYTES, payload=parameters(payload=128, window_bytes=WINDOW_BYTES, frames=4)
+    )
     assert link.events == OPENED
     return link
 
@@ -161,8 +165,8 @@ def test_a_frame_half_written_does_not_spoil_the_next_connection() -> None:
 
 def test_another_wire_version_is_told_ours() -> None:
     link = Link()
-    (answer,) = link.exchange(Frame(SYN, payload=b"\2later versions may say more"))
-    assert (answer.kind, answer.payload[0]) == (SYN_ACK, 1)
+    (answer,) = link.exchange(Frame(SYN, payload=bytes([WIRE_VERSION + 1]) + b"later versions may say more"))
+    assert (answer.kind, answer.payload[0]) == (SYN_ACK, WIRE_VERSION)
     assert link.link.state == link.lib.CL_LINK_CLOSED
     assert link.events == 0
 
@@ -172,7 +176,7 @@ def test_a_host_learns_that_its_version_is_refused() -> None:
     assert link.lib.cl_link_connect(link.link, 9, link.now_ms) == 0
     (syn,) = link.give()
     assert (syn.kind, syn.connection) == (SYN, 9)
-    link.take(Frame(SYN_ACK, payload=parameters(version=2)))
+    link.take(Frame(SYN_ACK, payload=parameters(version=WIRE_VERSION + 1)))
     assert link.events == LOST | REFUSED
 
 

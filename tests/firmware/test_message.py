@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from cutlayer_host import messages as m
 from cutlayer_host.errors import ProtocolError
+from cutlayer_host.wire import WIRE_VERSION
 
-HOST_KINDS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 0x10)
-LENGTHS = {1: 4, 2: 24, 3: 12, 4: 16, 5: 12, 6: 4, 7: 12, 8: 12, 9: 4, 0x10: 20}
+LENGTHS = {1: 4, 2: 24, 3: 12, 4: 16, 5: 12, 6: 4, 7: 12, 8: 12, 9: 4, 10: 8, 11: 12, 12: 44, 13: 4, 0x10: 20}
+HOST_KINDS = tuple(LENGTHS)
 
 
 @cache
@@ -40,7 +41,7 @@ def payloads(draw: st.DrawFn) -> bytes:
         st.floats(width=32).map(lambda value: struct.pack("<f", value)),
         st.sampled_from([0.0, 0.5, 0.999, 1.0, -0.0, 1e-7]).map(lambda value: struct.pack("<f", value)),
     )
-    words = draw(st.lists(word, min_size=8, max_size=8))
+    words = draw(st.lists(word, min_size=11, max_size=11))
     first = draw(st.sampled_from([0, 1, 1, 2, 17]))
     return (bytes([kind, first]) + b"".join(words))[:size]
 
@@ -57,16 +58,20 @@ def test_the_board_refuses_what_the_host_would(payload: bytes) -> None:
     if refused:
         assert result == refused[0]
         return
-    if isinstance(expected, m.Hello) and expected.wire_version != 1:
+    if isinstance(expected, m.Hello) and expected.wire_version != WIRE_VERSION:
         assert result == -6  # the host leaves this one to the session
         return
     assert result == 0
     assert message.kind == payload[0]
-    for part in ("configure", "sample", "gradient", "apply", "rescale", "read"):
+    for part in ("configure", "sample", "gradient", "apply", "rescale", "read", "save", "restore"):
         if expected.KIND.name.lower() == part:
             fields = getattr(getattr(message, "as"), part)
             for name in dir(fields):
                 assert getattr(fields, name) == getattr(expected, name)
+    if isinstance(expected, m.Provision):
+        provision, ffi = getattr(message, "as").provision, library()[0]
+        assert bytes(ffi.buffer(provision.device_id, 8)) == expected.device_id
+        assert bytes(ffi.buffer(provision.key, 32)) == expected.key
     if isinstance(expected, m.Piece):
         piece = getattr(message, "as").piece
         assert (piece.first, piece.count) == (expected.first, expected.count)
@@ -82,7 +87,7 @@ CONFIGURE = m.Configure(optimizer=1, momentum=0.9, beta2=0.999, epsilon=1e-7)
 SGD = m.Configure(momentum=0.5)
 # Message, offset of a field, values that are refused there, values that are taken.
 FIELDS: list[tuple[m.Message, int, list[bytes], list[bytes]]] = [
-    (m.Hello(), 1, [b"\0", b"\2"], [b"\1"]),
+    (m.Hello(), 1, [b"\0", b"\1", b"\3"], [b"\2"]),
     (CONFIGURE, 1, [b"\2", b"\xff"], [b"\0", b"\1"]),
     (CONFIGURE, 4, [b"\3", b"\x13", b"\x20"], [b"\0", b"\2", b"\x10", b"\x12"]),
     (CONFIGURE, 5, [b"\3", b"\x10"], [b"\0", b"\1", b"\2"]),
@@ -137,6 +142,7 @@ def test_replies_are_what_the_host_reads() -> None:
     model_id, board = ffi.new("uint8_t[]", bytes(range(32))), ffi.new("char[]", b"a board with a long name")
     counts = {"last_step": 5, "recordings": 6, "smashed_count": 7, "weight_count": 8, "channel_count": 9}
     counts |= {"output_zero_point": -3, "arena_bytes": 10, "train_bytes": 11, "cut_count": 12}
+    counts |= {"run": 13, "saves": 14, "device_id": bytes(range(8)), "saved": ((15, 16), (17, 18))}
     counts |= {"optimizers": 3, "codecs": 0x17, "output_scale": 0.5}
     welcome = {"firmware_version": (1, 2, 3), "flags": 5, "model_id": model_id, "board": board}
     assert sent("cl_welcome_encode", ffi.new("struct cl_welcome *", welcome | counts)) == m.Welcome(
@@ -153,6 +159,13 @@ def test_replies_are_what_the_host_reads() -> None:
     applied = {"step": 9, "weights_crc": 0xFEDCBA98, "saturated": 2}
     assert sent("cl_applied_encode", ffi.new("struct cl_applied *", applied)) == m.Applied(**applied)
     assert sent("cl_rescaled_encode", 0.75, -9, 4) == m.Rescaled(scale=0.75, zero_point=-9, last_step=4)
+    assert sent("cl_saved_encode", ffi.new("struct cl_saved *", (6, 7, 8))) == m.Saved(
+        step=6, saves=7, bytes=8
+    )
+    restored = sent("cl_restored_encode", ffi.new("struct cl_run_step *", (6, 7)), 2**32 - 1)
+    assert restored == m.Restored(run=6, step=7, weights_crc=2**32 - 1)
+    assert sent("cl_provisioned_encode", bytes(range(8))) == m.Provisioned(device_id=bytes(range(8)))
+    assert sent("cl_forgotten_encode") == m.Forgotten()
     assert sent("cl_error_encode", 5, -9, 77) == m.Error(about=5, code=-9, detail=77)
     assert sent("cl_step_encode", 0x82, 6) == m.Configured(last_step=6)
     assert sent("cl_step_encode", 0x86, 7) == m.Cleared(last_step=7)

@@ -14,9 +14,10 @@ from train_reference import F
 from cutlayer_host import messages as m
 from cutlayer_host import tensors
 from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.wire import WIRE_VERSION
 
 ADAM = m.Configure(cut=1, optimizer=m.Optimizer.ADAM, momentum=0.9, beta2=0.999, epsilon=1e-7, restart=1)
-SGD = m.Configure(cut=1, optimizer=m.Optimizer.SGD, momentum=0.9, restart=1)
+SGD = m.Configure(cut=1, optimizer=m.Optimizer.SGD, momentum=0.9, restart=1, run=77)
 
 
 class Board:
@@ -246,7 +247,7 @@ def test_unknown_kinds_and_wrong_lengths_are_answered() -> None:
 
 def test_hello_of_another_version_is_refused() -> None:
     board = Board()
-    assert board.refusal(bytes([Kind.HELLO, 2, 0, 0])) == (Kind.HELLO, ErrorCode.VALUE)
+    assert board.refusal(bytes([Kind.HELLO, WIRE_VERSION + 1, 0, 0])) == (Kind.HELLO, ErrorCode.VALUE)
     assert board.state == "CONNECTED"
 
 
@@ -263,6 +264,7 @@ def test_welcome_says_what_the_board_is() -> None:
     board.tell(SGD)
     again = board.tell(m.Hello())
     assert isinstance(again, m.Welcome)
+    assert (welcome.run, again.run, again.held) == (0, 77, ())
     assert again.flags == m.Flag.TRAINABLE | m.Flag.CONFIGURED
 
 

@@ -81,6 +81,8 @@ def test_messages_of_the_host(case: dict[str, Any]) -> None:
     for name, expected in case["fields"].items():
         if name == "data":
             assert bytes(ffi.buffer(part.data, part.data_bytes)).hex() == expected
+        elif name in ("device_id", "key"):
+            assert bytes(ffi.buffer(getattr(part, name), len(expected) // 2)).hex() == expected
         elif name != "wire_version":
             assert getattr(part, name) == expected, name
 
@@ -90,8 +92,23 @@ def _encode_welcome(fields: dict[str, Any], payload: Any) -> int:
     given = {name: value for name, value in fields.items() if name != "wire_version"}
     model_id = ffi.new("uint8_t[]", bytes.fromhex(given["model_id"]))
     board = ffi.new("char[]", given["board"].encode())
-    welcome = ffi.new("struct cl_welcome *", {**given, "model_id": model_id, "board": board})
+    device_id = bytes.fromhex(given["device_id"])
+    welcome = ffi.new(
+        "struct cl_welcome *", {**given, "model_id": model_id, "board": board, "device_id": device_id}
+    )
     return int(lib.cl_welcome_encode(welcome, payload))
+
+
+def _encode_kept(kind: str, fields: dict[str, Any], payload: Any) -> int:
+    ffi, lib = library()
+    if kind == "SAVED":
+        return int(lib.cl_saved_encode(ffi.new("struct cl_saved *", fields), payload))
+    if kind == "RESTORED":
+        state = ffi.new("struct cl_run_step *", (fields["run"], fields["step"]))
+        return int(lib.cl_restored_encode(state, fields["weights_crc"], payload))
+    if kind == "PROVISIONED":
+        return int(lib.cl_provisioned_encode(bytes.fromhex(fields["device_id"]), payload))
+    return int(lib.cl_forgotten_encode(payload))
 
 
 def _encode(kind: str, fields: dict[str, Any], payload: Any) -> int:
@@ -108,6 +125,8 @@ def _encode(kind: str, fields: dict[str, Any], payload: Any) -> int:
         count = lib.cl_step_encode(getattr(lib, f"CL_{kind}"), fields["last_step"], payload)
     elif kind == "RESCALED":
         count = lib.cl_rescaled_encode(fields["scale"], fields["zero_point"], fields["last_step"], payload)
+    elif kind in ("SAVED", "RESTORED", "PROVISIONED", "FORGOTTEN"):
+        count = _encode_kept(kind, fields, payload)
     elif kind == "ERROR":
         count = lib.cl_error_encode(fields["about"], fields["code"], fields["detail"], payload)
     elif kind == "PIECE":

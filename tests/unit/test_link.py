@@ -20,7 +20,7 @@ from cutlayer_host.link import (
     Received,
     Role,
 )
-from cutlayer_host.wire import HEADER_BYTES, FrameDecoder, encode_frame, frame_bytes_max
+from cutlayer_host.wire import HEADER_BYTES, WIRE_VERSION, FrameDecoder, encode_frame, frame_bytes_max
 
 SMALL = Parameters(max_payload=128, window_bytes=1000, window_frames=5)
 
@@ -53,7 +53,7 @@ def test_a_connection_starts_with_a_zero_byte_and_syn() -> None:
     assert data[0] == 0
     ((header, payload),) = frames(data)
     assert header == Header(FrameKind.SYN, host.connection, credit=1000)
-    assert payload == bytes([1, 0, 128, 0, 0xE8, 3, 5, 0])
+    assert payload == bytes([WIRE_VERSION, 0, 128, 0, 0xE8, 3, 5, 0])
 
 
 def test_syn_is_repeated_until_it_is_answered() -> None:
@@ -101,15 +101,15 @@ def test_another_host_takes_the_board_over() -> None:
 
 
 def test_another_wire_version_makes_no_connection() -> None:
-    future = bytes([2]) + SMALL.encode()[1:] + b"and more"
+    future = bytes([WIRE_VERSION + 1]) + SMALL.encode()[1:] + b"and more"
     board = Link(Role.BOARD, SMALL)
     assert board.receive(frame(FrameKind.SYN, 7, future), 0.0) == []
-    assert [payload[0] for _, payload in frames(board.transmit(0.0))] == [1]
+    assert [payload[0] for _, payload in frames(board.transmit(0.0))] == [WIRE_VERSION]
     assert board.state is LinkState.CLOSED
     host = Link(Role.HOST, SMALL)
     host.connect(0.0)
     answer = frame(FrameKind.SYN_ACK, host.connection, future)
-    assert host.receive(answer, 1.0) == [Lost(LostReason.VERSION, wire_version=2)]
+    assert host.receive(answer, 1.0) == [Lost(LostReason.VERSION, wire_version=WIRE_VERSION + 1)]
     assert host.transmit(5000.0) == b""
 
 
@@ -150,11 +150,11 @@ def test_a_host_that_waits_for_syn_ack_drops_all_else() -> None:
         Header(FrameKind.RESET, 9).encode() + b"x",
         Header(FrameKind.PING, 9).encode() + b"x",
         Header(FrameKind.SYN, 9).encode() + SMALL.encode()[:-1],
-        Header(FrameKind.SYN, 9).encode() + bytes([1, 0, 127, 0, 0xE8, 3, 5, 0]),
-        Header(FrameKind.SYN, 9).encode() + bytes([1, 0, 1, 16, 255, 255, 5, 0]),
-        Header(FrameKind.SYN, 9).encode() + bytes([1, 0, 128, 0, 145, 0, 5, 0]),
-        Header(FrameKind.SYN, 9).encode() + bytes([1, 0, 128, 0, 0xE8, 3, 0, 0]),
-        Header(FrameKind.SYN, 9).encode() + bytes([1, 0, 128, 0, 0xE8, 3, 18, 0]),
+        Header(FrameKind.SYN, 9).encode() + bytes([WIRE_VERSION, 0, 127, 0, 0xE8, 3, 5, 0]),
+        Header(FrameKind.SYN, 9).encode() + bytes([WIRE_VERSION, 0, 1, 16, 255, 255, 5, 0]),
+        Header(FrameKind.SYN, 9).encode() + bytes([WIRE_VERSION, 0, 128, 0, 145, 0, 5, 0]),
+        Header(FrameKind.SYN, 9).encode() + bytes([WIRE_VERSION, 0, 128, 0, 0xE8, 3, 0, 0]),
+        Header(FrameKind.SYN, 9).encode() + bytes([WIRE_VERSION, 0, 128, 0, 0xE8, 3, 18, 0]),
         Header(0, 9).encode(),  # type: ignore[arg-type]
         Header(7, 9).encode(),  # type: ignore[arg-type]
     ],

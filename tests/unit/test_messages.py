@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from cutlayer_host import messages as m
 from cutlayer_host.codes import ErrorCode, Kind
 from cutlayer_host.errors import ProtocolError
+from cutlayer_host.wire import WIRE_VERSION
 
 u8, u16, u32 = st.integers(0, 255), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 i8 = st.integers(-128, 127)
 positive = st.floats(2.0**-100, 2.0**100, width=32)
 fraction = st.floats(0, 1, width=32, exclude_max=True)
 counts = st.integers(1, m.COUNT_MAX)
+states = st.builds(m.RunStep, run=u32, step=u32)
+device_ids = st.binary(min_size=8, max_size=8)
 ends = st.tuples(i8, i8).map(sorted)
 
 STRATEGIES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
@@ -42,6 +45,10 @@ STRATEGIES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
         arena_bytes=u32,
         train_bytes=u32,
         cut_count=st.integers(1, 0xFFFF),
+        run=u32,
+        saved=st.tuples(states, states),
+        saves=u32,
+        device_id=device_ids,
     ),
     m.Configure: st.builds(
         m.Configure,
@@ -53,6 +60,7 @@ STRATEGIES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
         momentum=fraction,
         beta2=fraction,
         epsilon=positive,
+        run=u32,
     ),
     m.Configured: st.builds(m.Configured, last_step=u32),
     m.Sample: st.builds(m.Sample, mode=st.sampled_from(m.Mode), sample=u32, recording=u32),
@@ -84,6 +92,14 @@ STRATEGIES: dict[type[m.Message], st.SearchStrategy[m.Message]] = {
     ),
     m.Stats: st.builds(m.Stats),
     m.StatsAre: st.lists(u32, max_size=30).map(m.StatsAre.of),
+    m.Save: st.builds(m.Save, step=u32),
+    m.Saved: st.builds(m.Saved, step=u32, saves=u32, bytes=u32),
+    m.Restore: st.builds(m.Restore, run=u32, step=u32),
+    m.Restored: st.builds(m.Restored, run=u32, step=u32, weights_crc=u32),
+    m.Provision: st.builds(m.Provision, device_id=device_ids, key=st.binary(min_size=32, max_size=32)),
+    m.Provisioned: st.builds(m.Provisioned, device_id=device_ids),
+    m.Forget: st.builds(m.Forget),
+    m.Forgotten: st.builds(m.Forgotten),
     m.Error: st.builds(m.Error, about=u8, code=st.integers(-0x8000, -1), detail=u32),
 }
 
@@ -115,7 +131,7 @@ def test_another_length_is_refused(kind: type[m.Message]) -> None:
         assert caught.value.about == kind.KIND
 
 
-@pytest.mark.parametrize("kind", [0, 0x0A, 0x0F, 0x11, 0x7E, 0x80, 0x84, 0x8A, 0xFF])
+@pytest.mark.parametrize("kind", [0, 0x0E, 0x0F, 0x11, 0x7E, 0x80, 0x84, 0x8E, 0xFF])
 def test_an_unknown_kind_is_refused(kind: int) -> None:
     with pytest.raises(ProtocolError, match="unknown") as caught:
         m.decode(bytes([kind]) * 12)
@@ -188,6 +204,13 @@ def test_a_value_out_of_range_is_refused_by_name(kind: type[m.Message], name: st
     assert decoded.value.code == ErrorCode.VALUE
 
 
+def test_a_key_is_never_shown() -> None:
+    key = bytes(range(100, 132))
+    assert "key" not in repr(m.Provision(device_id=bytes(8), key=key))
+    with pytest.raises(ProtocolError, match=r"PROVISION\.key has 31 bytes, must have 32$"):
+        m.Provision(device_id=bytes(8), key=key[1:])
+
+
 def test_epsilon_of_adam_is_above_zero() -> None:
     m.Configure(optimizer=m.Optimizer.ADAM, epsilon=1e-7)
     with pytest.raises(ProtocolError, match="epsilon"):
@@ -230,7 +253,7 @@ def test_data_beyond_its_section_is_refused() -> None:
 
 
 def test_reserved_bytes_are_ignored() -> None:
-    assert m.decode(bytes([Kind.HELLO, 1, 255, 255])) == m.Hello()
+    assert m.decode(bytes([Kind.HELLO, WIRE_VERSION, 255, 255])) == m.Hello()
     assert m.decode(bytes([Kind.CLEAR, 255, 255, 255])) == m.Clear()
 
 

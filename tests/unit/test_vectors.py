@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,7 @@ def test_messages(case: dict[str, Any]) -> None:
     assert message.KIND.name == case["kind"]
     for name, expected in case["fields"].items():
         value = getattr(message, name)
-        value = (
-            value.hex() if isinstance(value, bytes) else list(value) if isinstance(value, tuple) else value
-        )
+        value = value.hex() if isinstance(value, bytes) else json.loads(json.dumps(value))
         assert value == expected, name
     assert message.encode().hex() == case["payload"]
 

@@ -19,13 +19,14 @@ from cutlayer_host import tensors
 from cutlayer_host.codes import Kind, error_name
 from cutlayer_host.errors import ProtocolError
 from cutlayer_host.link import FrameKind, Header, Link, Lost, LostReason, Parameters, Received, Role
-from cutlayer_host.wire import HEADER_BYTES, FrameDecoder, encode_frame
+from cutlayer_host.wire import HEADER_BYTES, WIRE_VERSION, FrameDecoder, encode_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FOLDER = Path(__file__).parent
 MAX_PAYLOAD = 256
+OTHER_VERSION = bytes([WIRE_VERSION + 1])
 Json = dict[str, Any]
 
 
@@ -166,7 +167,7 @@ def links() -> Json:
     talk.receive(data(1, b"stale"))
     talk.receive((Header(FrameKind.DATA, 8, credit=1500), b"new"))
     talk = board("another wire version")
-    talk.receive((Header(FrameKind.SYN, 7, credit=1500), b"\x02" + host[1:] + b"more"))
+    talk.receive((Header(FrameKind.SYN, 7, credit=1500), OTHER_VERSION + host[1:] + b"more"))
     talk.receive(data(0, b"x"))
     talk = board("no connection")
     talk.receive(data(0, b"x"))
@@ -218,7 +219,7 @@ def links() -> Json:
     talk.receive((Header(FrameKind.DATA, 0), b"x"))
     talk.receive((Header(9, 7), b""))  # type: ignore[arg-type]
     talk.receive((Header(FrameKind.SYN, 8), host[:-1]))
-    talk.receive((Header(FrameKind.SYN, 8), b"\x01\0\x7f\0" + host[4:]))
+    talk.receive((Header(FrameKind.SYN, 8), host[:1] + b"\0\x7f\0" + host[4:]))
     for end in (
         Conversation("connect", Role.HOST, parameters),
         Conversation("refused", Role.HOST, parameters),
@@ -228,7 +229,7 @@ def links() -> Json:
         end.wait(499)
         end.wait(1)
         end.receive((Header(FrameKind.DATA, 77), b"early"))
-        version = b"\x01" if end.json["name"] == "connect" else b"\x02"
+        version = host[:1] if end.json["name"] == "connect" else OTHER_VERSION
         end.receive((Header(FrameKind.SYN_ACK, 77, credit=1500), version + host[1:]))
         end.receive((Header(FrameKind.DATA, 77, credit=1500), b"first"))
     return {"conversations": made}
@@ -255,6 +256,10 @@ def messages() -> Json:
             arena_bytes=40_000,
             train_bytes=70_000,
             cut_count=5,
+            run=0xCAFE0001,
+            saved=(m.RunStep(0xCAFE0001, 0x01020300), m.NOTHING),
+            saves=70_001,
+            device_id=bytes(range(8)),
         ),
         m.Configure(
             restart=True,
@@ -265,6 +270,7 @@ def messages() -> Json:
             momentum=0.875,
             beta2=0.9990234375,
             epsilon=2.0**-20,
+            run=0xCAFE0001,
         ),
         m.Configure(optimizer=m.Optimizer.SGD),
         m.Configured(last_step=7),
@@ -294,7 +300,15 @@ def messages() -> Json:
         m.Read(section=m.Section.MASTER, count=500, offset=1000),
         m.DataRead(section=3, count=4, offset=1000, total=2000, data=b"abcd"),
         m.Stats(),
-        m.StatsAre.of(range(15)),
+        m.StatsAre.of(range(18)),
+        m.Save(step=8),
+        m.Saved(step=8, saves=70_001, bytes=50_000),
+        m.Restore(run=0xCAFE0001, step=8),
+        m.Restored(run=0xCAFE0001, step=8, weights_crc=0x12345678),
+        m.Provision(device_id=bytes(range(8)), key=bytes(range(32))),
+        m.Provisioned(device_id=bytes(range(8))),
+        m.Forget(),
+        m.Forgotten(),
         m.Error(about=Kind.SAMPLE, code=-10, detail=70_000),
     ]
     quiet, scale = float("nan"), m.Gradient.LAYOUT.size - 4
@@ -302,7 +316,7 @@ def messages() -> Json:
     configure = m.Configure().encode()
     bad = {
         "empty": b"",
-        "unknown kind": b"\x0a\0\0\0",
+        "unknown kind": b"\x0e\0\0\0",
         "another unknown kind": b"\xff",
         "HELLO short": m.Hello().encode()[:-1],
         "HELLO long": m.Hello().encode() + b"\0",
@@ -329,6 +343,8 @@ def messages() -> Json:
         "READ section": b"\x08\x06\x01" + bytes(9),
         "READ count": b"\x08" + bytes(11),
         "STATS short": b"\x09\0\0",
+        "SAVE short": m.Save(step=1).encode()[:-1],
+        "PROVISION short": m.Provision(device_id=bytes(8), key=bytes(32)).encode()[:-1],
         "CLEAR long": b"\x06" + bytes(4),
     }
     refused = []

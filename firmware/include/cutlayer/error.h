@@ -27,6 +27,9 @@ enum cl_error {
     CL_ERROR_SENSOR = -10,   // the sensor has no such recording or failed
     CL_ERROR_OVERFLOW = -11, // the gradient accumulator could overflow
     CL_ERROR_CLOSED = -12,   // the link is not connected
+    CL_ERROR_STORAGE = -13,  // there is no storage, it failed, or it is too small
+    CL_ERROR_KEY = -14,      // only with a key, or not with this one
+    CL_ERROR_LIMIT = -15,    // beyond what the board lets a host do
     CL_ERROR_PORT = -128,    // codes below this belong to the port or the sensor
 };
 

@@ -9,7 +9,7 @@
 #include "cutlayer/frame.h"
 #include "cutlayer/window.h"
 
-#define CL_WIRE_VERSION 1u
+#define CL_WIRE_VERSION 2u
 #define CL_LINK_HEADER_BYTES 12u
 #define CL_LINK_PAYLOAD_MIN 128u
 #define CL_LINK_PAYLOAD_MAX 4096u

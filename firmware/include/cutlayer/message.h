@@ -16,6 +16,10 @@ enum cl_message_kind {
     CL_RESCALE = 0x07,
     CL_READ = 0x08,
     CL_STATS = 0x09,
+    CL_SAVE = 0x0A,
+    CL_RESTORE = 0x0B,
+    CL_PROVISION = 0x0C,
+    CL_FORGET = 0x0D,
     CL_PIECE = 0x10,
     CL_ERROR = 0x7F,
     CL_WELCOME = 0x81,
@@ -26,14 +30,21 @@ enum cl_message_kind {
     CL_RESCALED = 0x87,
     CL_DATA_READ = 0x88,
     CL_STATS_ARE = 0x89,
+    CL_SAVED = 0x8A,
+    CL_RESTORED = 0x8B,
+    CL_PROVISIONED = 0x8C,
+    CL_FORGOTTEN = 0x8D,
 };
 
 // Fixed parts of the messages that have data behind them.
 #define CL_PIECE_BYTES 8u
 #define CL_DATA_READ_BYTES 12u
 #define CL_STATS_ARE_BYTES 4u
-#define CL_WELCOME_BYTES 96u
+#define CL_WELCOME_BYTES 128u
 #define CL_ACTIVATION_BYTES 28u
+
+#define CL_DEVICE_ID_BYTES 8u
+#define CL_KEY_BYTES 32u
 
 // Elements of smashed data, at most.
 #define CL_SMASHED_COUNT_MAX ((uint32_t)1 << 20)
@@ -59,6 +70,7 @@ struct cl_configure {
     float momentum;
     float beta2;
     float epsilon;
+    uint32_t run; // lineage of the steps from here on
 };
 
 struct cl_sample {
@@ -98,7 +110,26 @@ struct cl_read {
     uint32_t offset;
 };
 
-// A message from the host. Data of a PIECE stays in the payload that it was decoded from.
+struct cl_save {
+    uint32_t step;
+};
+
+// A state of the trainable layer: the lineage that CONFIGURE named, and the steps applied.
+struct cl_run_step {
+    uint32_t run;
+    uint32_t step;
+};
+
+// The step of a slot that holds nothing.
+#define CL_STEP_NONE 0xFFFFFFFFu
+
+struct cl_provision {
+    const uint8_t *device_id; // CL_DEVICE_ID_BYTES
+    const uint8_t *key;       // CL_KEY_BYTES
+};
+
+// A message from the host. Data of a PIECE, and a key, stay in the payload that it was decoded
+// from.
 struct cl_message {
     uint8_t kind;
     union {
@@ -109,6 +140,9 @@ struct cl_message {
         struct cl_apply apply;
         struct cl_rescale rescale;
         struct cl_read read;
+        struct cl_save save;
+        struct cl_run_step restore;
+        struct cl_provision provision;
     } as;
 };
 
@@ -134,6 +168,10 @@ struct cl_welcome {
     uint32_t arena_bytes;
     uint32_t train_bytes;
     uint16_t cut_count;
+    uint32_t run;
+    struct cl_run_step saved[2]; // newest first
+    uint32_t saves;
+    uint8_t device_id[CL_DEVICE_ID_BYTES];
 };
 
 struct cl_activation_head {
@@ -155,12 +193,23 @@ struct cl_applied {
     uint32_t saturated;
 };
 
+struct cl_saved {
+    uint32_t step;
+    uint32_t saves;
+    uint32_t bytes;
+};
+
 // Encoders write to `payload`, which has room (CL_LINK_PAYLOAD_MIN holds every one of them), and
 // return the bytes.
 int32_t cl_welcome_encode(const struct cl_welcome *welcome, uint8_t *payload);
 int32_t cl_activation_encode(const struct cl_activation_head *activation, uint8_t *payload);
 int32_t cl_applied_encode(const struct cl_applied *applied, uint8_t *payload);
 int32_t cl_rescaled_encode(float scale, int8_t zero_point, uint32_t last_step, uint8_t *payload);
+int32_t cl_saved_encode(const struct cl_saved *saved, uint8_t *payload);
+int32_t cl_restored_encode(const struct cl_run_step *restored, uint32_t weights_crc,
+                           uint8_t *payload);
+int32_t cl_provisioned_encode(const uint8_t *device_id, uint8_t *payload);
+int32_t cl_forgotten_encode(uint8_t *payload);
 int32_t cl_error_encode(uint8_t about, int16_t code, uint32_t detail, uint8_t *payload);
 
 // CONFIGURED or CLEARED.

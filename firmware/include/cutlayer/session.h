@@ -74,6 +74,8 @@ struct cl_session {
     uint8_t activation_codec;
     uint8_t gradient_codec;
     uint16_t cut;
+    uint32_t run;                          // lineage of the weights; 0: none
+    uint8_t device_id[CL_DEVICE_ID_BYTES]; // 0 until provisioned
 
     // The pending sample.
     struct cl_sample sample;

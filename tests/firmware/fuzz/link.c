@@ -19,7 +19,7 @@ static void link_frame(struct cl_link *link, uint16_t connection, uint32_t now_m
         body[3] = (uint8_t)(connection >> 8);
     }
     if (body[0] <= 2 && random_below(4) && count >= CL_LINK_HEADER_BYTES + 8) {
-        static const uint8_t parameters[8] = {1, 0, 0, 1, 0, 8, 4, 0};
+        static const uint8_t parameters[8] = {CL_WIRE_VERSION, 0, 0, 1, 0, 8, 4, 0};
         memcpy(body + CL_LINK_HEADER_BYTES, parameters, 8);
     }
     int32_t framed = cl_frame_encode(frame, sizeof frame, body, count);

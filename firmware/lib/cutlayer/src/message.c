@@ -36,6 +36,7 @@ static int32_t decode_configure(struct cl_message *message, const uint8_t *paylo
     configure->momentum = cl_get_f32(payload + 8);
     configure->beta2 = cl_get_f32(payload + 12);
     configure->epsilon = cl_get_f32(payload + 16);
+    configure->run = cl_get_u32(payload + 20);
     int epsilon_is_valid = configure->optimizer == 1
                                ? is_positive(configure->epsilon)
                                : is_finite(configure->epsilon) && configure->epsilon >= 0.0f;
@@ -100,6 +101,26 @@ static int32_t decode_read(struct cl_message *message, const uint8_t *payload)
     return read->section < CL_SECTION_COUNT && read->count > 0 ? 0 : CL_ERROR_VALUE;
 }
 
+static int32_t decode_save(struct cl_message *message, const uint8_t *payload)
+{
+    message->as.save.step = cl_get_u32(payload + 4);
+    return 0;
+}
+
+static int32_t decode_restore(struct cl_message *message, const uint8_t *payload)
+{
+    message->as.restore.run = cl_get_u32(payload + 4);
+    message->as.restore.step = cl_get_u32(payload + 8);
+    return 0;
+}
+
+static int32_t decode_provision(struct cl_message *message, const uint8_t *payload)
+{
+    message->as.provision.device_id = payload + 4;
+    message->as.provision.key = payload + 4 + CL_DEVICE_ID_BYTES;
+    return 0;
+}
+
 static const struct layout {
     uint8_t kind;
     uint8_t bytes;
@@ -114,6 +135,10 @@ static const struct layout {
     {CL_RESCALE, 12, decode_rescale},
     {CL_READ, 12, decode_read},
     {CL_STATS, 4, 0},
+    {CL_SAVE, 8, decode_save},
+    {CL_RESTORE, 12, decode_restore},
+    {CL_PROVISION, 44, decode_provision},
+    {CL_FORGET, 4, 0},
     {CL_PIECE, CL_PIECE_BYTES, decode_piece},
     {CL_ERROR, 8, 0},
 };
@@ -169,6 +194,13 @@ int32_t cl_welcome_encode(const struct cl_welcome *welcome, uint8_t *payload)
     cl_put_u32(payload + 84, welcome->arena_bytes);
     cl_put_u32(payload + 88, welcome->train_bytes);
     cl_put_u16(payload + 92, welcome->cut_count);
+    cl_put_u32(payload + 96, welcome->run);
+    for (uint32_t i = 0; i < 2; i++) {
+        cl_put_u32(payload + 100 + 8 * i, welcome->saved[i].run);
+        cl_put_u32(payload + 104 + 8 * i, welcome->saved[i].step);
+    }
+    cl_put_u32(payload + 116, welcome->saves);
+    memcpy(payload + 120, welcome->device_id, CL_DEVICE_ID_BYTES);
     return (int32_t)CL_WELCOME_BYTES;
 }
 
@@ -204,6 +236,38 @@ int32_t cl_rescaled_encode(float scale, int8_t zero_point, uint32_t last_step, u
     cl_put_f32(payload + 4, scale);
     cl_put_u32(payload + 8, last_step);
     return 12;
+}
+
+int32_t cl_saved_encode(const struct cl_saved *saved, uint8_t *payload)
+{
+    begin(payload, CL_SAVED, 16);
+    cl_put_u32(payload + 4, saved->step);
+    cl_put_u32(payload + 8, saved->saves);
+    cl_put_u32(payload + 12, saved->bytes);
+    return 16;
+}
+
+int32_t cl_restored_encode(const struct cl_run_step *restored, uint32_t weights_crc,
+                           uint8_t *payload)
+{
+    begin(payload, CL_RESTORED, 16);
+    cl_put_u32(payload + 4, restored->run);
+    cl_put_u32(payload + 8, restored->step);
+    cl_put_u32(payload + 12, weights_crc);
+    return 16;
+}
+
+int32_t cl_provisioned_encode(const uint8_t *device_id, uint8_t *payload)
+{
+    begin(payload, CL_PROVISIONED, 12);
+    memcpy(payload + 4, device_id, CL_DEVICE_ID_BYTES);
+    return 12;
+}
+
+int32_t cl_forgotten_encode(uint8_t *payload)
+{
+    begin(payload, CL_FORGOTTEN, 4);
+    return 4;
 }
 
 int32_t cl_error_encode(uint8_t about, int16_t code, uint32_t detail, uint8_t *payload)

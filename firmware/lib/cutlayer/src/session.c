@@ -70,6 +70,7 @@ static int32_t on_configure(struct cl_session *session, const struct cl_message 
     }
     drop_step(session);
     session->configured = 1;
+    session->run = configure->run;
     session->cut = configure->cut;
     session->activation_codec = configure->activation_codec;
     session->gradient_codec = configure->gradient_codec;

@@ -31,6 +31,8 @@ static int32_t encode_welcome(const struct cl_session *session, uint8_t *payload
         .output_zero_point = cut->zero_point,
         .arena_bytes = model->head.arena_bytes,
         .cut_count = model->head.cut_count,
+        .run = session->run,
+        .saved = {{0, CL_STEP_NONE}, {0, CL_STEP_NONE}},
     };
     if (layer) {
         welcome.optimizers = layer->optimizer_max == CL_OPTIMIZER_ADAM ? 3 : 1;
@@ -40,6 +42,7 @@ static int32_t encode_welcome(const struct cl_session *session, uint8_t *payload
         welcome.output_zero_point = session->train.params.output_zero_point;
         welcome.train_bytes = session->config.train_bytes;
     }
+    memcpy(welcome.device_id, session->device_id, CL_DEVICE_ID_BYTES);
     return cl_welcome_encode(&welcome, payload);
 }
 
