@@ -13,7 +13,7 @@ from cutlayer_boards import renode
 from cutlayer_boards.build import Firmware
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.errors import BoardError
-from cutlayer_boards.spec import board
+from cutlayer_boards.spec import PROJECT_FOLDER, board
 
 DISCOVERY = board("stm32f4_discovery")
 
@@ -106,6 +106,16 @@ def test_scripts_connect_one_uart_without_telnet(name: str, uart: str) -> None:
     text = (renode.SCRIPTS / f"{name}.resc").read_text()
     assert re.findall(r"^emulation CreateServerSocketTerminal (.*)$", text, re.M) == ['$port "link" false']
     assert re.findall(r"^connector Connect (.*)$", text, re.M) == [f"sysbus.{uart} link"]
+
+
+def test_every_script_is_booted_by_robot_and_workflow() -> None:
+    scripts = {path.stem for path in renode.SCRIPTS.glob("*.resc")}
+    robot = (renode.SCRIPTS / "boards.robot").read_text()
+    assert set(re.findall(r"^    Should Greet A Host    (\w+)$", robot, re.M)) == scripts
+    workflow = (PROJECT_FOLDER / ".github" / "workflows" / "ci.yml").read_text()
+    built = re.search(r"for board in (.*); do", workflow)
+    assert built
+    assert set(built[1].split()) == scripts
 
 
 async def test_emulate_waits_until_the_script_is_done_and_ends_renode(fake_renode, firmware) -> None:
