@@ -29,7 +29,11 @@ from cutlayer_host.messages import (
     Configure,
     Configured,
     DataRead,
+    Forgotten,
+    Provisioned,
     Rescaled,
+    Restored,
+    Saved,
     StatsAre,
     Welcome,
 )
@@ -60,6 +64,10 @@ _ANSWERS: dict[type, Kind] = {
     Applied: Kind.APPLY,
     Cleared: Kind.CLEAR,
     Rescaled: Kind.RESCALE,
+    Saved: Kind.SAVE,
+    Restored: Kind.RESTORE,
+    Provisioned: Kind.PROVISION,
+    Forgotten: Kind.FORGET,
     DataRead: Kind.READ,
     StatsAre: Kind.STATS,
 }
@@ -168,6 +176,32 @@ class Device:
         """Gives the smashed data a new scale, between steps."""
         self._usable().rescale(scale, zero_point)
         return await self._answer(Rescaled)
+
+    async def save(self, step: int) -> Saved:
+        """Has the board keep the state of its last step, which is `step`, in its storage."""
+        self._usable().save(step)
+        return await self._answer(Saved)
+
+    async def restore(self, run: int, step: int) -> Restored:
+        """Has the board take back a state that its storage holds; configure it then."""
+        self._usable().restore(run, step)
+        restored = await self._answer(Restored)
+        if (restored.run, restored.step) != (run, step):
+            raise DeviceFault(
+                f"{self.url} restored step {restored.step} of run {restored.run}, "
+                f"asked for was step {step} of run {run}"
+            )
+        return restored
+
+    async def provision(self, device_id: bytes, key: bytes) -> Provisioned:
+        """Gives the board its name and its key; it takes sealed connections only from then on."""
+        self._usable().provision(device_id, key)
+        return await self._answer(Provisioned)
+
+    async def forget(self) -> Forgotten:
+        """Has the board drop its key."""
+        self._usable().forget()
+        return await self._answer(Forgotten)
 
     async def read(self, section: int) -> bytes:
         """Reads a whole section of the trainable layer (SPEC.md, READ)."""

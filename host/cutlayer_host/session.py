@@ -34,15 +34,23 @@ from cutlayer_host.messages import (
     Configured,
     DataRead,
     Error,
+    Forget,
+    Forgotten,
     Gradient,
     Hello,
     Message,
     Mode,
     Piece,
+    Provision,
+    Provisioned,
     Read,
     Rescale,
     Rescaled,
+    Restore,
+    Restored,
     Sample,
+    Save,
+    Saved,
     Stats,
     StatsAre,
     Welcome,
@@ -76,6 +84,10 @@ class Request(enum.Enum):
     APPLY = Kind.APPLY, Kind.APPLIED
     CLEAR = Kind.CLEAR, Kind.CLEARED
     RESCALE = Kind.RESCALE, Kind.RESCALED
+    SAVE = Kind.SAVE, Kind.SAVED
+    RESTORE = Kind.RESTORE, Kind.RESTORED
+    PROVISION = Kind.PROVISION, Kind.PROVISIONED
+    FORGET = Kind.FORGET, Kind.FORGOTTEN
     READ = Kind.READ, Kind.DATA_READ
     STATS = Kind.STATS, Kind.STATS_ARE
 
@@ -101,6 +113,9 @@ _TABLE: dict[SessionState, dict[Request, SessionState]] = {
     SessionState.GREETED: {
         Request.HELLO: SessionState.GREETED,
         Request.CONFIGURE: SessionState.READY,
+        Request.RESTORE: SessionState.GREETED,
+        Request.PROVISION: SessionState.GREETED,
+        Request.FORGET: SessionState.GREETED,
         Request.READ: SessionState.GREETED,
         Request.STATS: SessionState.GREETED,
     },
@@ -112,6 +127,10 @@ _TABLE: dict[SessionState, dict[Request, SessionState]] = {
         Request.APPLY: SessionState.READY,
         Request.CLEAR: SessionState.READY,
         Request.RESCALE: SessionState.READY,
+        Request.SAVE: SessionState.READY,
+        Request.RESTORE: SessionState.GREETED,
+        Request.PROVISION: SessionState.READY,
+        Request.FORGET: SessionState.READY,
         Request.READ: SessionState.READY,
         Request.STATS: SessionState.READY,
     },
@@ -122,6 +141,7 @@ _TABLE: dict[SessionState, dict[Request, SessionState]] = {
         Request.INFER: SessionState.READY,
         Request.GRADIENT: SessionState.READY,
         Request.CLEAR: SessionState.READY,
+        Request.RESTORE: SessionState.GREETED,
         Request.READ: SessionState.AWAITING,
         Request.STATS: SessionState.AWAITING,
     },
@@ -164,6 +184,10 @@ SessionEvent: TypeAlias = (
     | Applied
     | Cleared
     | Rescaled
+    | Saved
+    | Restored
+    | Provisioned
+    | Forgotten
     | DataRead
     | StatsAre
     | Refused
@@ -289,6 +313,22 @@ class HostSession:
     def rescale(self, scale: float, zero_point: int) -> None:
         """Gives the smashed data a new scale, between steps. Answered by Rescaled."""
         self._request(Request.RESCALE, Rescale(scale=scale, zero_point=zero_point))
+
+    def save(self, step: int) -> None:
+        """Has the board keep the state of its last step, which is `step`. Answered by Saved."""
+        self._request(Request.SAVE, Save(step=step))
+
+    def restore(self, run: int, step: int) -> None:
+        """Has the board take back a state it keeps; it must be configured then. Answered by Restored."""
+        self._request(Request.RESTORE, Restore(run=run, step=step))
+
+    def provision(self, device_id: bytes, key: bytes) -> None:
+        """Gives the board its name and its key. Answered by Provisioned."""
+        self._request(Request.PROVISION, Provision(device_id=device_id, key=key))
+
+    def forget(self) -> None:
+        """Has the board drop its key. Answered by Forgotten."""
+        self._request(Request.FORGET, Forget())
 
     def read(self, section: int, offset: int, count: int | None = None) -> None:
         """Reads `count` bytes of a section, by default as many as an answer holds. Answered by DataRead."""
