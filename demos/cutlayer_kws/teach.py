@@ -3,10 +3,12 @@
 A label needs no button: it is the word that was asked for. The board keeps no sound, so that each word is
 learned when it comes; a mini-batch is the last few of them. What happens is told as events:
 
+Resumed       it goes on where the folder's last lesson ended
 Listening     the board listens for a word
 NothingHeard  nobody spoke; the same word is asked for again
 Heard         what head and tail took it for, before they learned it
 Learned       a step was made, on both sides
+Stopping      somebody has had enough
 Saved         the tail and what came of it are on disk
 """
 
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cutlayer_host.codes import SensorCode
 from cutlayer_host.errors import DeviceError
 from cutlayer_host.messages import LIVE_RECORDING, Flag
 from cutlayer_host.store import Run
@@ -35,15 +38,24 @@ if TYPE_CHECKING:
     from cutlayer_host.session import SmashedData
     from cutlayer_host.worker import TailWorker
 
-NOTHING_HEARD = -160
-"""KWS_ERROR_NOTHING_HEARD of firmware/lib/kws/include/kws/audio.h."""
-
 ATTEMPTS = 3
 """How often a word is asked for before nobody seems to be there."""
 
 GUESSES = 3
 RECENT = 20
-IN_MEMORY = "the board keeps what it learned in RAM: do not switch it off before you go on with --resume"
+IN_MEMORY = (
+    "to go on: the same command with --resume; leave the board on until then, "
+    "what it learned is in its RAM only"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What there is so far, all lessons of the folder together."""
+
+    step: int
+    words: int
+    correct: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +104,26 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """The lesson ends now, and is saved."""
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
-    """What came of it, all lessons of the folder together."""
+    """What came of it, all lessons of the folder together.
+
+    The last `not_learned` words of this lesson were part of a step that was not made.
+    """
 
     folder: str
     steps: int
     words: int
     correct: int
+    not_learned: int
     note: str = IN_MEMORY
 
 
-Event = Listening | NothingHeard | Heard | Learned | Saved
+Event = Resumed | Listening | NothingHeard | Heard | Learned | Stopping | Saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +166,7 @@ class Teacher(Trainer):
     ) -> None:
         super().__init__(device, tail, worker, settings)
         self.heard: list[bool] = []
+        self.learned = 0
         self.wanted = 0
         self._class_names = class_names
         self._tell = tell
@@ -168,8 +190,8 @@ class Teacher(Trainer):
                 return smashed
             self._tell(NothingHeard(word, round(time.monotonic() - began, 1)))
         raise TeachError(
-            f"nothing heard within {time.monotonic() - began:.0f} s, {ATTEMPTS} times in a row",
-            "speak louder or nearer to the microphone; go on with --resume",
+            f"heard nothing for {time.monotonic() - began:.0f} s, {ATTEMPTS} times in a row",
+            "speak, or check the microphone; then go on with --resume",
         )
 
     async def _listen(self, visit: Visit, train: bool) -> SmashedData | None:
@@ -182,7 +204,7 @@ class Teacher(Trainer):
                 raise Stopped
             return await asked
         except DeviceError as error:
-            if error.detail != NOTHING_HEARD % 2**32:
+            if error.detail != SensorCode.NOTHING_HEARD % 2**32:
                 raise
             return None
         finally:
@@ -278,7 +300,9 @@ async def teach(
         )
         teacher.wanted = settings.rounds * len(labels)
         await teacher.start()
-        begin = {"last_step": teacher.last_step, "words": 0, "correct": 0, **run.result}
+        begin = {"words": 0, "correct": 0, **run.result}
+        if settings.resume:
+            tell(Resumed(teacher.last_step, begin["words"], begin["correct"]))
         try:
             await _learn(
                 teacher, visits(labels, settings.rounds, settings.seed + teacher.last_step), run, tell
@@ -291,7 +315,13 @@ async def teach(
                 "correct": begin["correct"] + sum(teacher.heard),
             }
             await worker.run(run.finish, tail, result)
-            saved = Saved(str(folder), teacher.last_step, result["words"], result["correct"])
+            saved = Saved(
+                folder=str(folder),
+                steps=teacher.last_step,
+                words=result["words"],
+                correct=result["correct"],
+                not_learned=len(teacher.heard) - teacher.learned,
+            )
             tell(saved)
     return saved
 
@@ -300,6 +330,7 @@ async def _learn(teacher: Teacher, words: Iterator[Visit], run: Run, tell: Calla
     try:
         async for done in teacher.steps(words):
             run.record(asdict(done))
+            teacher.learned += done.samples
             tell(Learned(done.step, done.samples, done.loss))
     except Stopped:
         return

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cutlayer_kws.teach import Event, TeachSettings
+    from cutlayer_kws.teach import TeachSettings
 
 DEFAULT_BUNDLE = Path("build/demo/seed0/bundle")
 
@@ -55,21 +53,16 @@ def teach(
 ) -> None:
     """Teach a board WORDs: say each when asked, and watch it learn.
 
-    Ctrl-C stops and saves; --resume goes on.
+    Ctrl-C stops and saves, and --resume goes on; a second Ctrl-C leaves at once.
     """
     import asyncio
 
     from cutlayer_kws.teach import TeachSettings
-    from cutlayer_kws.teach_screen import screen
 
-    settings = TeachSettings(words=words, **options)
-    with screen(as_json=as_json) as tell:
-        asyncio.run(_teach(url, bundle, out, settings, tell))
+    asyncio.run(_teach(url, bundle, out, TeachSettings(words=words, **options), as_json))
 
 
-async def _teach(
-    url: str | None, bundle: Path, out: Path, settings: TeachSettings, tell: Callable[[Event], None]
-) -> None:
+async def _teach(url: str | None, bundle: Path, out: Path, settings: TeachSettings, as_json: bool) -> None:
     import asyncio
     import contextlib
     import signal
@@ -78,7 +71,8 @@ async def _teach(
     from cutlayer_host.device import connect
     from cutlayer_host.worker import TailWorker
     from cutlayer_kws.errors import TeachError
-    from cutlayer_kws.teach import labels_of, teach
+    from cutlayer_kws.teach import Stopping, labels_of, teach
+    from cutlayer_kws.teach_screen import screen
 
     if not (bundle / "manifest.json").is_file():
         raise TeachError(
@@ -91,13 +85,30 @@ async def _teach(
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        loop.remove_signal_handler(signal.SIGINT)  # a second Ctrl-C ends it at once
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, lambda *_: leave())
         stopping.set()
+        tell(Stopping())
 
     with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends without saving
         loop.add_signal_handler(signal.SIGINT, stop)
-    async with connect(url or only_port()) as device, TailWorker() as worker:
-        await teach(device, bundle, manifest, out, worker, settings, tell, stopping)
+    url = url or only_port()
+    with screen(as_json=as_json) as tell:
+        async with connect(url) as device, TailWorker() as worker:
+            await teach(device, bundle, manifest, out, worker, settings, tell, stopping)
+
+
+def leave() -> None:
+    """Ends this process now, whatever its threads do; what is on disk is whole."""
+    import os
+
+    from cutlayer_boards.console import console
+    from cutlayer_host.cli import EXIT_INTERRUPTED
+
+    if console().is_terminal:
+        console().show_cursor(True)
+    console().print("interrupted")
+    os._exit(EXIT_INTERRUPTED)
 
 
 def only_port() -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from desk import Speaker, at_the_desk
+from desk import CUTLAYER, Speaker, at_the_desk
 from tapped_board import tapped
+from terminal import Terminal
 from word_bundle import word_bundle
 
 from cutlayer_boards.build import build_firmware
@@ -93,7 +95,8 @@ async def test_ctrl_c_stops_and_saves_and_resume_goes_on(bundle, firmware, tmp_p
         events, code, stderr = await at_the_desk(arguments, speaker, stop_after=5)
         assert (code, stderr) == (0, "")
         assert len(of("heard", events)) == 5  # the fifth was half a step: it is not learned
-        assert of("saved", events)[0]["steps"] == 2
+        assert of("stopping", events)
+        assert (of("saved", events)[0]["steps"], of("saved", events)[0]["not_learned"]) == (2, 1)
         result = json.loads((out / "run.json").read_text())["result"]
         assert (result["last_step"], result["words"]) == (2, 5)
 
@@ -102,6 +105,7 @@ async def test_ctrl_c_stops_and_saves_and_resume_goes_on(bundle, firmware, tmp_p
 
         events, code, stderr = await at_the_desk([*arguments, "--resume", "--rounds", "1"], speaker)
         assert (code, stderr) == (0, "")
+        assert events[0] == {"event": "resumed", "step": 2, "words": 5, "correct": result["correct"]}
         assert [event["step"] for event in of("learned", events)] == [3]
         assert of("saved", events)[0]["words"] == 7
         assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
@@ -137,6 +141,43 @@ async def test_a_word_that_nobody_says_is_asked_for_again(bundle, firmware, tmp_
         "saved",
     ]
     assert 9 < events[1]["seconds"] < 15
+
+
+@pytest.mark.slow
+async def test_a_person_at_a_terminal_sees_what_to_do_and_how_it_goes(bundle, firmware, tmp_path):
+    speaker = Speaker(tmp_path / "live.pcm", seed=4)
+    async with emulate(board("native"), firmware, live=speaker.microphone) as node:
+        command = [*CUTLAYER, "teach", *WORDS, "--device", node.url, "--bundle", str(bundle)]
+        command += ["--out", str(tmp_path / "out")]
+        async with Terminal(command) as terminal:
+            for number in range(1, 4):
+                prompt = await terminal.shows(rf"say (yes|no) +{number} of 20; Ctrl-C stops and saves")
+                say = partial(speaker.say, prompt[1])
+                say()
+                await terminal.shows(rf"so far \d of {number} words right", again=say)
+                verdict = await terminal.shows(
+                    rf"asked for {prompt[1]}, taken for (yes|no|stop)\n\1 +\S+ +(\d+)%"
+                )
+                assert int(verdict[2]) >= 33
+            await terminal.shows(r"step 1: loss \d\.\d+")
+            await terminal.shows(r"word +said +right +last ten\n +no +[12] +[012] +[+-]+\n +yes +[12]")
+            assert not terminal.screen.cursor_shown
+            terminal.type("\x03")
+            assert await terminal.ends() == 0
+            assert terminal.screen.cursor_shown
+            assert re.search(r"of 3 words right, steps made: 1; saved in", str(terminal.screen))
+            assert "last 1 heard" in str(terminal.screen)
+            assert "to go on: the same command with --resume" in str(terminal.screen)
+        async with Terminal([*command, "--resume"]) as terminal:
+            await terminal.shows(r"say \w+ +1 of 20.*\ngoing on after step 1; so far \d of 3 words right")
+        async with Terminal([*command, "--resume"]) as terminal:
+            await terminal.shows("starting TensorFlow")
+            terminal.type("\x03")
+            await terminal.shows("stopping and saving; Ctrl-C again leaves at once")
+            terminal.type("\x03")
+            assert await terminal.ends() == 130
+            assert terminal.screen.cursor_shown
+            assert "interrupted" in str(terminal.screen)
 
 
 @cache
