@@ -33,6 +33,8 @@ class BoardSpec:
         instructions_per_tick: Of the port's counter while it counts instructions; None where it cannot.
         instruction_set: What the converter may choose kernels for.
         clock_hz: Of simavr's chip.
+        baud: Of the UART that is the link, for firmware (CUTLAYER_BAUD) and host; USB has no pace. None
+            where the link is no serial line.
         eeprom_bytes: That recordings may lie in; 0 without.
         recordings_origin: Address of the flash that is kept for recordings, not in `flash_bytes`.
         recordings_bytes: And how large that is; 0 where there is none.
@@ -60,6 +62,7 @@ class BoardSpec:
     instructions_per_tick: float | None
     instruction_set: Literal["portable", "armv7e-m"]
     clock_hz: int
+    baud: int | None
     eeprom_bytes: int
     recordings_origin: int
     recordings_bytes: int
@@ -109,6 +112,7 @@ def _read(path: Path) -> BoardSpec:
         instructions_per_tick=own.get("instructions_per_tick"),
         instruction_set=own.get("instruction_set", "portable"),
         clock_hz=int(build.get("f_cpu", "0").rstrip("L")),
+        baud=own.get("baud"),
         eeprom_bytes=own.get("eeprom_bytes", 0),
         recordings_origin=int(own.get("recordings_origin", "0"), 0),
         recordings_bytes=own.get("recordings_bytes", 0),

@@ -47,6 +47,14 @@ def serial_ports() -> list[Port]:
     ]
 
 
+def bauds_of(path: str) -> tuple[int, ...]:
+    """The baud rates to try at a port: of the boards with its USB ids, or else of every board."""
+    from cutlayer_boards.spec import boards
+
+    hwid = next((port.hwid for port in serial_ports() if port.path == path), None)
+    return tuple(sorted({spec.baud for spec in boards_with(hwid) or boards() if spec.baud is not None}))
+
+
 def boards_with(hwid: tuple[int, int] | None) -> list[BoardSpec]:
     """The boards that show these USB ids (boards/*.json: build.hwids)."""
     from cutlayer_boards.spec import boards

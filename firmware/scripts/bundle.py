@@ -118,6 +118,12 @@ def link_limits(board) -> list[str]:
     return [f"{name}={value}u" for name, value in given.items() if value is not None]
 
 
+def line_speed(board) -> list[str]:
+    """What the board's JSON says of its UART, as a definition; nothing for a board without one."""
+    baud = board.get("cutlayer.baud", None)
+    return [] if baud is None else [f"CUTLAYER_BAUD={baud}u"]
+
+
 def node_bytes(project: Path, sources: Path, folder: Path, definitions: list[str]) -> int:
     """cl_node_bytes of the model in `sources`, asked of a program for this computer; kept in `folder`."""
     core = project / "firmware" / "lib" / "cutlayer" / "src"
@@ -180,7 +186,7 @@ def main(env, environment) -> None:
         sys.stderr.write(f"error: {error}\n")
         env.Exit(1)
         return
-    env.Append(CPPDEFINES=limits)
+    env.Append(CPPDEFINES=limits + line_speed(board))
     env.Append(CPPPATH=[str(sources), str(project / "firmware" / "port")])
     if engine == "tflm":
         env.Append(CPPPATH=list(TFLM_INCLUDES))

@@ -39,7 +39,7 @@ from cutlayer_host.messages import (
 )
 from cutlayer_host.pump import LOST_HINT, Pump, now_ms
 from cutlayer_host.session import HostSession, Malformed, Refused, SmashedData
-from cutlayer_host.transports import open_transport
+from cutlayer_host.transports import at_baud, open_transport, urls_to_try
 from cutlayer_host.wire import WIRE_VERSION
 
 if TYPE_CHECKING:
@@ -57,6 +57,13 @@ A = TypeVar("A")
 GREETING_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """For a request whose caller names no other deadline; capturing and running the head must fit in."""
+
+TRY_SECONDS = 3.0
+"""For a greeting at one of several baud rates: opening the port resets some boards, and bootloaders wait."""
+
+NO_ANSWER_HINT = (
+    "reset the board and try again; if it runs no cutlayer firmware: cutlayer flash BOARD --bundle DIR"
+)
 
 _ANSWERS: dict[type, Kind] = {
     Configured: Kind.CONFIGURE,
@@ -236,7 +243,7 @@ class Device:
         except TimeoutError:
             raise LinkLost(
                 f"{self.url}: no board answered for {seconds:g} s",
-                "check that the board runs a cutlayer firmware, and the baud rate; reset it and try again",
+                NO_ANSWER_HINT,
             ) from None
 
     async def _answer(self, answer_type: type[A], seconds: float | None = None) -> A:
@@ -311,17 +318,39 @@ class Device:
         return LinkLost(f"{self.url}: {lost.reason.value}", LOST_HINT)
 
 
-@asynccontextmanager
-async def connect(
+async def open_device(
     url: str, *, greeting_seconds: float = GREETING_SECONDS, answer_seconds: float = ANSWER_SECONDS
-) -> AsyncIterator[Device]:
-    """Opens a transport by URL and greets the board behind it; closes both at the end.
+) -> Device:
+    """Opens a transport by URL and greets the board behind it.
+
+    A serial port that does not tell its board's baud rate is greeted at one after another (`urls_to_try`),
+    each for `TRY_SECONDS` at most: a board answers at its own only. `device.url` names the rate that it was.
 
     Raises:
         TransportError, LinkLost, WireVersionMismatch, DeviceError: see `open_transport` and `Device.open`.
     """
-    transport = await open_transport(url)
-    device = await Device.open(transport, greeting_seconds=greeting_seconds, answer_seconds=answer_seconds)
+    urls = urls_to_try(url)
+    seconds = greeting_seconds if len(urls) == 1 else min(greeting_seconds, TRY_SECONDS)
+    for candidate in urls:
+        transport = await open_transport(candidate)
+        try:
+            return await Device.open(transport, greeting_seconds=seconds, answer_seconds=answer_seconds)
+        except LinkLost:
+            if len(urls) == 1:
+                raise
+    tried = " and ".join(candidate.partition("baud=")[2] for candidate in urls)
+    raise LinkLost(
+        f"{url}: no board answered at {tried} baud, {seconds:g} s each",
+        f"{NO_ANSWER_HINT}; another rate: {at_baud(url, 115_200)}",
+    )
+
+
+@asynccontextmanager
+async def connect(
+    url: str, *, greeting_seconds: float = GREETING_SECONDS, answer_seconds: float = ANSWER_SECONDS
+) -> AsyncIterator[Device]:
+    """`open_device`, closed at the end."""
+    device = await open_device(url, greeting_seconds=greeting_seconds, answer_seconds=answer_seconds)
     try:
         yield device
     finally:

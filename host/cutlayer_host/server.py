@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_boards.errors import CutlayerError
-from cutlayer_host.device import Device
-from cutlayer_host.transports import listen_tcp, open_transport
+from cutlayer_host.device import Device, open_device
+from cutlayer_host.transports import listen_tcp
 from cutlayer_host.worker import TailWorker
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Server:
             await self._events.put(Failed(url, error))
 
     async def _lesson_of(self, url: str, transport: Transport | None, worker: TailWorker) -> dict[str, Any]:
-        device = await Device.open(transport or await open_transport(url))
+        device = await (Device.open(transport) if transport else open_device(url))
         self._boards += 1
         number = self._boards
         try:

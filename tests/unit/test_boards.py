@@ -61,6 +61,14 @@ def test_environment_names_are_the_boards_names(spec: BoardSpec) -> None:
     assert spec.stack_bytes < spec.ram_bytes
 
 
+def test_every_board_with_a_serial_line_says_its_rate_and_hardware_its_usb_ids(spec: BoardSpec) -> None:
+    assert (spec.baud is None) == (spec.name == "native")
+    upload = json.loads((BOARDS_FOLDER / f"{spec.name}.json").read_text())["upload"]
+    is_hardware = spec.emulator is None or "command" in upload
+    assert bool(spec.hwids) == is_hardware
+    assert len(set(spec.hwids)) == len(spec.hwids)
+
+
 def test_recordings_for_the_flash_have_labels_and_a_limit(tmp_path: Path) -> None:
     spec = board("stm32f4_discovery")
     microphone = tmp_path / "recordings.raw"

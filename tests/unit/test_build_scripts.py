@@ -244,3 +244,8 @@ def test_microfrontend_is_pinned(third_party) -> None:
     known = third_party.MICROFRONTEND
     assert (known.package, known.version) == ("pymicro-features", "2.0.2")
     assert known.sha256 == "0d0bed7843ec78b6ced82d1a2dcddeb4fe5df61b3af80a281d0868c8e279c727"
+
+
+def test_firmware_has_the_baud_rate_of_the_boards_json(bundle_script) -> None:
+    assert bundle_script.line_speed({"cutlayer.baud": 500_000}) == ["CUTLAYER_BAUD=500000u"]
+    assert bundle_script.line_speed({}) == []

@@ -56,5 +56,6 @@ def test_port_that_may_not_be_opened_says_how_to(monkeypatch, tmp_path: Path) ->
     path.touch()
     monkeypatch.setattr("os.access", lambda *_: False)
     found, said = listed(monkeypatch, info(str(path), 0x2341, 0x0042, "Arduino Mega"))
-    assert found["devices"][0]["error"].endswith("sudo usermod -aG dialout $USER, then log in again")
-    assert "you may not open this port: sudo usermod -aG dialout $USER" in said
+    assert found["devices"][0]["error"].endswith("you may not open this port")
+    assert found["devices"][0]["next"] == "sudo usermod -aG dialout $USER, then log in again"
+    assert "you may not open this port\n  next: sudo usermod -aG dialout $USER" in said

@@ -123,7 +123,7 @@ async def test_a_serial_port() -> None:
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("serial:///dev/ttyACM0", ("/dev/ttyACM0", 921_600)),
+        ("serial:///dev/ttyACM0", ("/dev/ttyACM0", None)),
         ("serial:///dev/ttyACM0?baud=9600", ("/dev/ttyACM0", 9600)),
         ("serial://COM3?baud=115200", ("COM3", 115_200)),
     ],

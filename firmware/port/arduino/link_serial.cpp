@@ -1,10 +1,6 @@
 // The link over Serial: a UART, or USB's serial port.
 #include "parts.h"
 
-#ifndef CUTLAYER_BAUD
-#define CUTLAYER_BAUD 500000 // of a UART; exact on an AVR of 16 MHz. USB has no pace.
-#endif
-
 // Of an AVR's UART the core's ring, of which one byte stays empty. USB keeps the host waiting, and
 // other UARTs get a ring of this size.
 #if defined(SERIAL_RX_BUFFER_SIZE)
@@ -70,7 +66,7 @@ int32_t link_open(struct cl_port *port)
 #if defined(ARDUINO_ARCH_ESP32)
     Serial.setRxBufferSize(RECEIVE_BYTES);
 #endif
-    Serial.begin(CUTLAYER_BAUD);
+    Serial.begin(CUTLAYER_BAUD); // USB has no pace
     port->read = link_read;
     port->write = link_write;
     port->receive_bytes = RECEIVE_BYTES;

@@ -20,8 +20,6 @@ enum { STATE_TRANSMIT_FULL = 1, STATE_RECEIVE_FULL = 2 };
 enum { CONTROL_TRANSMIT = 1, CONTROL_RECEIVE = 2, CONTROL_RECEIVE_INTERRUPT = 8 };
 enum { INTERRUPT_RECEIVE = 2 };
 
-#define BAUD 921600u
-
 #ifdef MPS2_COUNTER
 
 // Counts up; its two words are read as one register each.
@@ -67,7 +65,7 @@ void chip_open(struct chip *chip)
     chip->systicks_per_ms = MPS2_CLOCK_HZ / 1000u;
     chip->has_semihosting = 1;
     open_timer();
-    UART->divider = MPS2_CLOCK_HZ / BAUD;
+    UART->divider = MPS2_CLOCK_HZ / CUTLAYER_BAUD;
     UART->control = CONTROL_TRANSMIT | CONTROL_RECEIVE | CONTROL_RECEIVE_INTERRUPT;
     (void)UART->data; // what came before now; QEMU also takes it as "send me what waits"
     cortex_m_enable_interrupt(MPS2_UART_IRQ);

@@ -61,6 +61,9 @@ struct timer {
 enum { TRANSMIT_PIN = 6, RECEIVE_PIN = 8, INPUT_PULL_UP = 3 << 2 };
 
 #define UART ((struct uart *)0x40002000u)
+#if CUTLAYER_BAUD != 921600
+#error "cutlayer.baud of the board's JSON is not 921600, the rate whose register value is below"
+#endif
 #define BAUD_921600 0x0EBED000u
 enum { UART_ENABLE = 4, RECEIVE_INTERRUPT = 1 << 2, UART_IRQ = 2 };
 

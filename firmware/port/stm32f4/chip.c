@@ -61,7 +61,9 @@ enum { CONTROL_ENABLE = 1 << 13, CONTROL_RECEIVE_INTERRUPT = 1 << 5 };
 enum { CONTROL_TRANSMIT = 1 << 3, CONTROL_RECEIVE = 1 << 2 };
 
 #define CLOCK_HZ 16000000u
-#define BAUD 500000u // the clock is a whole multiple of it
+#if 16000000 % CUTLAYER_BAUD
+#error "cutlayer.baud of the board's JSON does not divide the clock of 16 MHz"
+#endif
 
 // QEMU has no RCC, so its ready flag reads 0. There SysTick counts 168 MHz and TIM2 1 GHz, whatever
 // is written to RCC; divided by 64 a tick of TIM2 is an instruction under -icount shift=6.
@@ -95,7 +97,7 @@ void chip_open(struct chip *chip)
 
     open_pin(TRANSMIT_PIN);
     open_pin(TRANSMIT_PIN + 1);
-    USART->divider = CLOCK_HZ / BAUD;
+    USART->divider = CLOCK_HZ / CUTLAYER_BAUD;
     USART->control1 =
         CONTROL_ENABLE | CONTROL_RECEIVE_INTERRUPT | CONTROL_TRANSMIT | CONTROL_RECEIVE;
     cortex_m_enable_interrupt(USART_IRQ);

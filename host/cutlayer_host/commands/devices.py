@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cutlayer_host.commands.options import json_option
+from cutlayer_host.commands.options import baud_option, json_option
 
 if TYPE_CHECKING:
     from cutlayer_host.transports import BlePeripheral, SerialPort
 
-GREETING_SECONDS = 2.0
+GREETING_SECONDS = 3.0
+"""Opening the port resets some boards, whose bootloaders wait first."""
 
 
 @click.command()
 @click.argument("urls", nargs=-1)
+@baud_option
 @json_option
-def devices(urls: tuple[str, ...], as_json: bool) -> None:
+def devices(urls: tuple[str, ...], baud: int | None, as_json: bool) -> None:
     """List the boards on serial ports and on Bluetooth.
 
     With URLS, greet the boards there instead: emulated ones, say.
     """
-    found, no_bluetooth = asyncio.run(_greet_all(urls))
+    from cutlayer_boards.console import console
+
+    with console().status("greeting boards"):
+        found, no_bluetooth = asyncio.run(_greet_all(urls, baud))
     if as_json:
         from cutlayer_boards.console import print_json
 
@@ -32,13 +38,13 @@ def devices(urls: tuple[str, ...], as_json: bool) -> None:
     _print(found, no_bluetooth)
 
 
-async def _greet_all(urls: tuple[str, ...]) -> tuple[list[dict[str, Any]], str | None]:
+async def _greet_all(urls: tuple[str, ...], baud: int | None) -> tuple[list[dict[str, Any]], str | None]:
     """Returns what each board says, and why Bluetooth could not be asked."""
     from cutlayer_host.errors import TransportError
     from cutlayer_host.transports import SerialPort, scan_ble, serial_ports
 
     async def greet(*boards: SerialPort | BlePeripheral) -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(_look_at(board) for board in boards)))
+        return list(await asyncio.gather(*(_look_at(board, baud) for board in boards)))
 
     if urls:
         return await greet(*(SerialPort(url, "") for url in urls)), None
@@ -53,7 +59,7 @@ async def _greet_all(urls: tuple[str, ...]) -> tuple[list[dict[str, Any]], str |
     return [*found.result(), *near], no_bluetooth
 
 
-async def _look_at(board: SerialPort | BlePeripheral) -> dict[str, Any]:
+async def _look_at(board: SerialPort | BlePeripheral, baud: int | None) -> dict[str, Any]:
     """Greets a board, unless it is behind a port that this user may not open."""
     from cutlayer_boards.usb import DIALOUT
     from cutlayer_host.transports import SerialPort
@@ -62,24 +68,27 @@ async def _look_at(board: SerialPort | BlePeripheral) -> dict[str, Any]:
         return await _greet(board.url, board.title)
     looks_like = {"looks_like": list(board.boards)} if board.boards else {}
     if not board.is_ours:
-        error = f"{board.url}: you may not open this port: {DIALOUT}"
-        return {"url": board.url, "title": board.title, **looks_like, "error": error}
-    return {**await _greet(board.url, board.title), **looks_like}
+        error = {"error": f"{board.url}: you may not open this port", "next": DIALOUT}
+        return {"url": board.url, "title": board.title, **looks_like, **error}
+    return {**await _greet(board.url, board.title, baud), **looks_like}
 
 
-async def _greet(url: str, title: str) -> dict[str, Any]:
+async def _greet(url: str, title: str, baud: int | None = None) -> dict[str, Any]:
     from cutlayer_boards.errors import CutlayerError
     from cutlayer_host.device import connect
     from cutlayer_host.messages import Flag
+    from cutlayer_host.transports import at_baud, baud_of
 
     found: dict[str, Any] = {"url": url, "title": title}
     try:
-        async with connect(url, greeting_seconds=GREETING_SECONDS) as device:
-            welcome = device.welcome
+        named = at_baud(url, baud) if baud else url
+        async with connect(named, greeting_seconds=GREETING_SECONDS) as device:
+            welcome, answered_at = device.welcome, device.url
     except CutlayerError as error:
-        return {**found, "error": str(error)}
+        return {**found, "error": str(error), "next": error.hint}
     return {
         **found,
+        "baud": baud_of(answered_at),
         "board": welcome.board,
         "firmware": ".".join(map(str, welcome.firmware_version)),
         "model_id": welcome.model_id.hex(),
@@ -111,10 +120,13 @@ def _about(device: dict[str, Any]) -> list[str]:
     if "looks_like" in device:
         title.append("by its USB ids: " + " or ".join(device["looks_like"]))
     if "error" in device:
-        return [*title, device["error"].removeprefix(f"{device['url']}: ")]
+        said = re.sub(r"^\?baud=(\d+)", r"at \1 baud", device["error"].removeprefix(device["url"]))
+        said = said.removeprefix(": ")
+        return [*title, said, *([f"next: {device['next']}"] if device["next"] else [])]
+    at = f", {device['baud']:,} baud" if device["baud"] else ""
     return [
         *title,
-        f"{device['board']}, firmware {device['firmware']}, model {device['model_id'][:12]}",
+        f"{device['board']}{at}, firmware {device['firmware']}, model {device['model_id'][:12]}",
         f"{device['recordings']} recordings, step {device['last_step']}, "
         + ("its layer can be trained" if device["trainable"] else "its head cannot be trained"),
     ]

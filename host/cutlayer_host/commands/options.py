@@ -173,6 +173,12 @@ def train_options(command: F) -> F:
     return command
 
 
+baud_option = click.option(
+    "--baud",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Of the serial port; by itself that of the board with the port's USB ids, or every board's in turn.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 bundle_option = click.option(
     "--bundle",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cutlayer_boards.errors import CutlayerError
-from cutlayer_host.commands.options import TrainOptions, json_option, train_options
+from cutlayer_host.commands.options import TrainOptions, baud_option, json_option, train_options
 from cutlayer_host.commands.train import report_result, train_device
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device", "url", metavar="URL", help="A board that is flashed already, in place of an emulated one."
 )
+@baud_option
 @click.option(
     "--microphone",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -52,6 +53,7 @@ def run(
     data: Path,
     board_name: str,
     url: str | None,
+    baud: int | None,
     microphone: Path | None,
     bundle: Path,
     as_json: bool,
@@ -59,6 +61,7 @@ def run(
 ) -> None:
     """Convert MODEL, build, boot and train in one go."""
     from cutlayer_boards.spec import board
+    from cutlayer_host.transports import at_baud
 
     train = TrainOptions(**options)
     spec = board(board_name)
@@ -79,7 +82,7 @@ def run(
     if url is None:
         result = asyncio.run(_train_emulated(spec, bundle, microphone, train))
     else:
-        result = asyncio.run(train_device(url, bundle, train))
+        result = asyncio.run(train_device(at_baud(url, baud) if baud else url, bundle, train))
     report_result(result, as_json)
 
 

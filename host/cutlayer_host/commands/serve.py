@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cutlayer_host.commands.options import TrainOptions, bundle_option, json_option, train_options
+from cutlayer_host.commands.options import (
+    TrainOptions,
+    baud_option,
+    bundle_option,
+    json_option,
+    train_options,
+)
 from cutlayer_host.commands.train import open_run, read_curriculum
 from cutlayer_host.errors import HostError
 
@@ -32,11 +38,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="End after this many boards, else with the last --device.",
 )
+@baud_option
 @bundle_option
 @train_options
 @json_option
 def serve(
     urls: tuple[str, ...],
+    baud: int | None,
     listen: str | None,
     boards: int | None,
     bundle: Path,
@@ -51,6 +59,9 @@ def serve(
     """
     if not urls and listen is None:
         raise click.UsageError("nobody to serve: give --device URL or --listen tcp://HOST:PORT")
+    from cutlayer_host.transports import at_baud
+
+    urls = tuple(at_baud(url, baud) for url in urls) if baud else urls
     results = asyncio.run(_serve(urls, listen, boards, bundle, TrainOptions(**options)))
     if as_json:
         from cutlayer_boards.console import print_json

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cutlayer_host.commands.options import TrainOptions, bundle_option, json_option, train_options
+from cutlayer_host.commands.options import (
+    TrainOptions,
+    baud_option,
+    bundle_option,
+    json_option,
+    train_options,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,16 +34,20 @@ BOOT_SECONDS = 10.0
     "url",
     required=True,
     metavar="URL",
-    help="serial:///dev/ttyACM0?baud=921600, ble://NAME, tcp://HOST:PORT, unix:///PATH.",
+    help="serial:///dev/ttyACM0, ble://NAME, tcp://HOST:PORT, unix:///PATH.",
 )
+@baud_option
 @bundle_option
 @train_options
 @json_option
-def train(url: str, bundle: Path, as_json: bool, **options: Any) -> None:
+def train(url: str, baud: int | None, bundle: Path, as_json: bool, **options: Any) -> None:
     """Train a board and the tail of its bundle.
 
     Labels come from the board, or from --labels. A board with another model than the bundle's is refused.
     """
+    from cutlayer_host.transports import at_baud
+
+    url = at_baud(url, baud) if baud else url
     result = asyncio.run(train_device(url, bundle, TrainOptions(**options)))
     report_result(result, as_json)
 
@@ -56,7 +66,7 @@ async def train_device(url: str, bundle: Path, options: TrainOptions) -> dict[st
     curriculum = read_curriculum(options)
 
     async def reconnect() -> Device:
-        device = await Device.open(await _open_again(url, open_transport))
+        device = await Device.open(await _open_again(lesson.device.url, open_transport))
         try:
             device.require_model(manifest.model_id, bundle)
         except BundleMismatch:

@@ -10,7 +10,14 @@ from cutlayer_host.transports.base import Transport
 from cutlayer_host.transports.ble import open_ble, scan_ble
 from cutlayer_host.transports.memory import MemoryTransport, memory_pair
 from cutlayer_host.transports.nordic_uart import BlePeripheral
-from cutlayer_host.transports.serial import SerialPort, open_serial, serial_ports
+from cutlayer_host.transports.serial import (
+    SerialPort,
+    at_baud,
+    baud_of,
+    open_serial,
+    serial_ports,
+    urls_to_try,
+)
 from cutlayer_host.transports.socket import listen_tcp, open_tcp, open_unix
 
 if TYPE_CHECKING:
@@ -21,11 +28,14 @@ __all__ = [
     "MemoryTransport",
     "SerialPort",
     "Transport",
+    "at_baud",
+    "baud_of",
     "listen_tcp",
     "memory_pair",
     "open_transport",
     "scan_ble",
     "serial_ports",
+    "urls_to_try",
 ]
 
 _OPENERS: dict[str, Callable[[str], Awaitable[Transport]]] = {
@@ -37,7 +47,7 @@ _OPENERS: dict[str, Callable[[str], Awaitable[Transport]]] = {
 
 
 async def open_transport(url: str) -> Transport:
-    """Opens serial:///dev/ttyACM0?baud=921600, ble://ADDRESS or ble://NAME, tcp://HOST:PORT or unix:///PATH.
+    """Opens serial:///dev/ttyACM0?baud=500000, ble://ADDRESS or ble://NAME, tcp://HOST:PORT or unix:///PATH.
 
     /dev/NAME is a serial port, too.
 
@@ -50,6 +60,6 @@ async def open_transport(url: str) -> Transport:
     if opener is None:
         raise TransportError(
             f"{url}: no such kind of transport",
-            "write serial:///dev/ttyACM0?baud=921600, ble://NAME, tcp://HOST:PORT or unix:///PATH",
+            "write serial:///dev/ttyACM0, ble://NAME, tcp://HOST:PORT or unix:///PATH",
         )
     return await opener(url)

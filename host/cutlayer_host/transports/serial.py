@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
-from cutlayer_boards.usb import DIALOUT
+from cutlayer_boards.usb import DIALOUT, bauds_of
 from cutlayer_host.errors import TransportError
 from cutlayer_host.transports.stream import StreamTransport
-
-DEFAULT_BAUD = 921_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +31,65 @@ class SerialPort:
 async def open_serial(url: str) -> StreamTransport:
     """Opens serial:///dev/NAME?baud=N or serial://COM3?baud=N, for this process alone.
 
+    Without a baud rate it is the first of `urls_to_try`.
+
     Raises:
         TransportError: the URL is not of that form, or the port is missing, taken or not ours to open.
     """
     import serialx
 
     path, baud = serial_address(url)
+    baud = baud or bauds_of(path)[0]
     try:
         reader, writer = await serialx.open_serial_connection(path, baudrate=baud)
     except (OSError, ValueError, serialx.SerialException) as error:
-        raise TransportError(
-            f"{url}: cannot open the serial port: {error}",
-            f"see the ports with `cutlayer devices`; on Linux you must be in the group dialout: {DIALOUT}",
-        ) from error
+        raise TransportError(f"{url}: cannot open the serial port: {error}", _remedy(path, error)) from error
     return StreamTransport(url, reader, writer)
 
 
-def serial_address(url: str) -> tuple[str, int]:
-    """Splits serial:///dev/NAME?baud=N into the port's path and the baud rate.
+def _remedy(path: str, error: Exception) -> str:
+    code = error.errno if isinstance(error, OSError) else None
+    if code == errno.EACCES:
+        return DIALOUT
+    if code == errno.EBUSY:
+        return f"another program has it open; its process id: fuser {path}"
+    return "see the ports with `cutlayer devices`"
+
+
+def urls_to_try(url: str) -> tuple[str, ...]:
+    """The URLs, each with its baud rate, at which the board at serial port `url` may answer.
+
+    One where the rate is named by the URL or by the port's USB ids; else one for each rate that a board of
+    ours has. The URL of anything but a serial port is the one to try.
+    """
+    if not _is_serial(url):
+        return (url,)
+    path, baud = serial_address(url)
+    return tuple(at_baud(url, rate) for rate in ((baud,) if baud else bauds_of(path)))
+
+
+def at_baud(url: str, baud: int) -> str:
+    """The URL of the serial port `url` at another baud rate.
+
+    Raises:
+        TransportError: it is no serial port.
+    """
+    if not _is_serial(url):
+        raise TransportError(f"{url} is no serial port: it has no baud rate", "leave out --baud")
+    return f"serial://{serial_address(url)[0]}?baud={baud}"
+
+
+def baud_of(url: str) -> int | None:
+    """The baud rate that the URL names; None for what is no serial port."""
+    return serial_address(url)[1] if _is_serial(url) else None
+
+
+def _is_serial(url: str) -> bool:
+    return url.startswith("/dev/") or urlsplit(url).scheme == "serial"
+
+
+def serial_address(url: str) -> tuple[str, int | None]:
+    """Splits serial:///dev/NAME?baud=N into the port's path and the baud rate, None where none is named.
 
     Raises:
         TransportError: there is no port, or the baud rate is no positive number.
@@ -57,10 +97,12 @@ def serial_address(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     path = parts.netloc + parts.path
     query = parse_qs(parts.query)
-    text = query.pop("baud", [str(DEFAULT_BAUD)])[-1]
-    if not path or query or not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise TransportError(f"{url}: not a serial port's URL", "write serial:///dev/ttyACM0?baud=921600")
-    return path, int(text)
+    text = query.pop("baud", [None])[-1]
+    if text is not None and not (text.isascii() and text.isdigit() and int(text)):
+        raise TransportError(f"{url}: {text} is no baud rate", "write serial:///dev/ttyACM0?baud=500000")
+    if not path or query:
+        raise TransportError(f"{url}: not a serial port's URL", "write serial:///dev/ttyACM0?baud=500000")
+    return path, None if text is None else int(text)
 
 
 def serial_ports() -> list[SerialPort]:
