@@ -30,7 +30,9 @@ import click
     "--microphone-live",
     "live",
     type=click.Path(path_type=Path),
-    help="What the boards' live microphones hear: a file of such PCM that grows, as by arecord ... >> FILE.",
+    metavar="FILE",
+    help="What the boards' live microphones hear: a file of such PCM that grows, as by arecord ... >> FILE; "
+    "or, for a native board, a pipe (mkfifo FILE; arecord ... > FILE).",
 )
 @click.option(
     "--emulator",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,10 @@ from emulation_host import configure_adam
 from spoken_words import spoken_word
 from word_library import CHUNK, PREROLL_CHUNKS, onset_chunk
 
+from cutlayer_boards.build import build_firmware
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.errors import BoardError
+from cutlayer_boards.spec import board
 from cutlayer_host.device import connect
 from cutlayer_host.messages import LIVE_RECORDING, Flag
 from cutlayer_kws.features import features
@@ -117,8 +120,6 @@ async def test_a_board_that_listens_keeps_its_link_and_can_be_left(
             await device.configure(configure_adam(cut=0))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(device.sample(1, LIVE_RECORDING, train=False), 0.5)
-        if each_board.emulator != "native":
-            return  # QEMU's socket takes one host only
         async with connect(node.url) as device:
             await device.configure(configure_adam(cut=0))
             assert len((await hear(device, live, scene("left", 7), part=3200)).values) == 49 * 40
@@ -131,3 +132,46 @@ async def test_the_file_must_be_one_that_can_grow(native, build, listener_bundle
     with pytest.raises(BoardError, match="cannot be made"):
         async with emulate(native, build(native, listener_bundle), live=tmp_path / "no" / "folder"):
             pass
+    pipe = tmp_path / "live.fifo"
+    os.mkfifo(pipe)
+    with pytest.raises(BoardError, match="is not a file that grows"):
+        async with emulate(board("qemu_mps2_an386"), build(native, listener_bundle), live=pipe):
+            pass
+
+
+async def test_a_named_pipe_is_heard_live_and_its_writer_never_waits(native, listener_bundle, tmp_path):
+    """As arecord writes: in real time, also while nobody listens; nothing is kept."""
+    live = tmp_path / "live.fifo"
+    os.mkfifo(live)
+    quiet = np.random.default_rng(8).normal(0, 100, SECOND).astype("<i2").tobytes()
+    sound = scene("no", 9)
+    firmware = build_firmware(native, listener_bundle, sanitize=True)
+    async with emulate(native, firmware, live=live) as node, connect(node.url) as device:
+        writer = os.open(live, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            for _ in range(2):
+                before = scene("yes", 10).tobytes() + b"\0"  # half a sample too
+                await write_all(writer, before * 2 + quiet * 4)
+                await device.configure(configure_adam(cut=0))
+                asked = asyncio.create_task(device.sample(1, LIVE_RECORDING, train=False))
+                done, _ = await asyncio.wait([asked], timeout=0.5)
+                assert not done  # what was written before is not heard
+                await write_all(writer, sound.tobytes())
+                values = (await asked).values
+                possible = possible_recordings(sound, range(1))
+                assert any(np.array_equal(values, recording) for recording in possible)
+        finally:
+            os.close(writer)
+    assert live.is_fifo()
+
+
+async def write_all(descriptor: int, data: bytes) -> None:
+    """Writes to a pipe of 64 KB in small parts; fails when the reader leaves it full for seconds."""
+    async with asyncio.timeout(10):
+        for first in range(0, len(data), 1999):
+            part = data[first : first + 1999]
+            while part:
+                try:
+                    part = part[os.write(descriptor, part) :]
+                except BlockingIOError:
+                    await asyncio.sleep(0.005)

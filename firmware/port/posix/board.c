@@ -187,9 +187,13 @@ static int wait_for_input(int32_t wait_ms, int link, int write_too, fd_set *read
     if (write_too) {
         FD_SET(link, &writable);
     }
+    int unheard = microphone_unheard();
+    if (unheard >= 0) {
+        FD_SET(unheard, readable);
+    }
     struct timespec limit = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000L};
-    return pselect(link + 1, readable, &writable, 0, wait_ms < 0 ? 0 : &limit,
-                   &signals_while_waiting);
+    return pselect((link > unheard ? link : unheard) + 1, readable, &writable, 0,
+                   wait_ms < 0 ? 0 : &limit, &signals_while_waiting);
 }
 
 int32_t board_wait(struct board *board, int32_t wait_ms)
@@ -206,6 +210,10 @@ int32_t board_wait(struct board *board, int32_t wait_ms)
         if (ready > 0 && FD_ISSET(listener.listening, &readable)) {
             listener_accept(&listener);
         }
+    }
+    int unheard = microphone_unheard();
+    if (ready > 0 && unheard >= 0 && FD_ISSET(unheard, &readable) && microphone_drop() < 0) {
+        return CL_ERROR_PORT;
     }
     if (ready > 0 && FD_ISSET(STDIN_FILENO, &readable) &&
         read(STDIN_FILENO, ignored, sizeof ignored) <= 0) {
