@@ -1,6 +1,8 @@
 """Puts tests/support on the path: code that several tests share."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 from hypothesis import settings
@@ -10,3 +12,6 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 # The first example of a test may compile the C core; how long one takes says nothing on a shared machine.
 settings.register_profile("cutlayer", deadline=None)
 settings.load_profile("cutlayer")
+
+# Commands that are not told another keep their runs here, not where the tests were started.
+os.environ["CUTLAYER_STORE"] = tempfile.mkdtemp(prefix="cutlayer-runs-")

@@ -129,8 +129,9 @@ async def _run(plan: LessonPlan, on_sample: Callable[[int, int], None]) -> Lesso
 
 
 async def _teach(device: Device, plan: LessonPlan, on_sample: Callable[[int, int], None]) -> LessonResult:
+    from cutlayer_host.settings import TrainSettings, Visit
     from cutlayer_host.tail import Tail, TailSettings
-    from cutlayer_host.trainer import Trainer, TrainSettings, Visit
+    from cutlayer_host.trainer import Trainer
     from cutlayer_host.worker import TailWorker
 
     budget = plan.budget

@@ -17,16 +17,17 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cutlayer_host.codes import SensorCode
 from cutlayer_host.errors import DeviceError
 from cutlayer_host.messages import LIVE_RECORDING, Flag
-from cutlayer_host.store import Run
+from cutlayer_host.settings import TrainSettings, Visit
+from cutlayer_host.store import Store
 from cutlayer_host.tail import Tail, TailSettings
-from cutlayer_host.trainer import Trainer, TrainSettings, Visit
+from cutlayer_host.trainer import Trainer
 from cutlayer_kws.errors import TeachError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from cutlayer_converter.bundle import Manifest
     from cutlayer_host.device import Device
+    from cutlayer_host.run import Run
     from cutlayer_host.session import SmashedData
     from cutlayer_host.worker import TailWorker
 
@@ -43,10 +45,12 @@ ATTEMPTS = 3
 
 GUESSES = 3
 RECENT = 20
-IN_MEMORY = (
-    "to go on: the same command with --resume; leave the board on until then, "
-    "what it learned is in its RAM only"
-)
+GO_ON = "to go on: the same command with --resume; if you switch the board off, "
+IN_MEMORY = "it forgets what it learned, and the lesson begins again"
+IN_STORAGE = "it goes on from what it saved last"
+
+CHECKPOINT_EVERY = 10
+"""Steps, of some words each, after which both sides make a step durable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class Saved:
     words: int
     correct: int
     not_learned: int
-    note: str = IN_MEMORY
+    note: str
 
 
 Event = Resumed | Listening | NothingHeard | Heard | Learned | Stopping | Saved
@@ -163,8 +167,9 @@ class Teacher(Trainer):
         class_names: Sequence[str],
         tell: Callable[[Event], None],
         stopping: asyncio.Event,
+        run: Run,
     ) -> None:
-        super().__init__(device, tail, worker, settings)
+        super().__init__(device, tail, worker, settings, ledger=run)
         self.heard: list[bool] = []
         self.learned = 0
         self.wanted = 0
@@ -275,52 +280,41 @@ async def teach(
             "an emulated board hears a file that grows: cutlayer emulate --microphone-live FILE",
         )
     labels = labels_of(settings.words, manifest)
+    store = Store(folder)
     asked = {"bundle": str(bundle), **asdict(settings)}
-    with Run(folder, asked, resume=settings.resume) as run:
+    with store.resume() if settings.resume else store.begin(device.welcome, device.url, bundle, asked) as run:
         if settings.resume:
-            _check_same(run.result, device, manifest)
-        tail = await worker.run(
-            Tail.load,
-            (folder if settings.resume else bundle) / "tail.keras",
-            TailSettings(seed=settings.seed),
+            _check_same(store, manifest)
+        tail = await worker.run(Tail.load, bundle / "tail.keras", TailSettings(seed=settings.seed))
+        train_settings = TrainSettings(
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            checkpoint_every=CHECKPOINT_EVERY,
+            seed=settings.seed,
         )
-        teacher = Teacher(
-            device,
-            tail,
-            worker,
-            TrainSettings(
-                batch_size=settings.batch_size,
-                learning_rate=settings.learning_rate,
-                restart=not settings.resume,
-                seed=settings.seed,
-            ),
-            manifest.class_names or (),
-            tell,
-            stopping,
-        )
+        names = manifest.class_names or ()
+        teacher = Teacher(device, tail, worker, train_settings, names, tell, stopping, run)
         teacher.wanted = settings.rounds * len(labels)
         await teacher.start()
-        begin = {"words": 0, "correct": 0, **run.result}
+        begin = {"words": 0, "correct": 0, **run.measured()}
+        words, correct = int(begin["words"]), int(begin["correct"])
         if settings.resume:
-            tell(Resumed(teacher.last_step, begin["words"], begin["correct"]))
+            tell(Resumed(teacher.last_step, words, correct))
         try:
             await _learn(
                 teacher, visits(labels, settings.rounds, settings.seed + teacher.last_step), run, tell
             )
         finally:
-            result = {
-                "model_id": manifest.model_id,
-                "last_step": teacher.last_step,
-                "words": begin["words"] + len(teacher.heard),
-                "correct": begin["correct"] + sum(teacher.heard),
-            }
-            await worker.run(run.finish, tail, result)
+            await teacher.keep()
+            words, correct = words + len(teacher.heard), correct + sum(teacher.heard)
+            await worker.run(run.measure, teacher.last_step, {"words": words, "correct": correct})
             saved = Saved(
                 folder=str(folder),
                 steps=teacher.last_step,
-                words=result["words"],
-                correct=result["correct"],
+                words=words,
+                correct=correct,
                 not_learned=len(teacher.heard) - teacher.learned,
+                note=GO_ON + (IN_STORAGE if device.welcome.flags & Flag.STORAGE else IN_MEMORY),
             )
             tell(saved)
     return saved
@@ -329,24 +323,18 @@ async def teach(
 async def _learn(teacher: Teacher, words: Iterator[Visit], run: Run, tell: Callable[[Event], None]) -> None:
     try:
         async for done in teacher.steps(words):
-            run.record(asdict(done))
+            run.record(done)
             teacher.learned += done.samples
             tell(Learned(done.step, done.samples, done.loss))
     except Stopped:
         return
 
 
-def _check_same(result: dict[str, Any], device: Device, manifest: Manifest) -> None:
-    """A lesson goes on only where both sides are where they left off."""
-    if result.get("model_id") != manifest.model_id:
+def _check_same(store: Store, manifest: Manifest) -> None:
+    """A lesson goes on with the network that it began with."""
+    begun = store.run().model_id
+    if begun != manifest.model_id:
         raise TeachError(
-            f"the lesson was with model {str(result.get('model_id'))[:12]}, "
-            f"the bundle is model {manifest.model_id[:12]}",
+            f"the lesson was with model {begun[:12]}, the bundle is model {manifest.model_id[:12]}",
             "name the lesson's bundle with --bundle, or a new folder with --out",
-        )
-    if device.welcome.last_step != result.get("last_step"):
-        raise TeachError(
-            f"the board is at step {device.welcome.last_step}, the lesson ended with step "
-            f"{result.get('last_step')}: the board has been restarted, or has learned elsewhere",
-            "what a board learned is in its RAM only; begin again with a new folder, --out",
         )

@@ -129,7 +129,8 @@ async def measure(
     from cutlayer_host.device import Device
     from cutlayer_host.double import BoardDouble
     from cutlayer_host.optimizer import OptimizerSettings
-    from cutlayer_host.trainer import Trainer, TrainSettings, Visit
+    from cutlayer_host.settings import TrainSettings, Visit
+    from cutlayer_host.trainer import Trainer
     from cutlayer_host.transports import memory_pair
     from cutlayer_host.worker import TailWorker as Worker
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ from cutlayer_host.errors import ProtocolError
 from cutlayer_host.link import Link, Received, Role
 from cutlayer_host.messages import (
     NO_LABEL,
+    NOTHING,
     Activation,
     Applied,
     Apply,
@@ -37,7 +39,12 @@ from cutlayer_host.messages import (
     Read,
     Rescale,
     Rescaled,
+    Restore,
+    Restored,
+    RunStep,
     Sample,
+    Save,
+    Saved,
     Stats,
     StatsAre,
     Welcome,
@@ -57,6 +64,16 @@ if TYPE_CHECKING:
 Floats: TypeAlias = "npt.NDArray[np.float32]"
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A slot of the storage."""
+
+    state: RunStep
+    bias: Floats
+    scale: float
+    applied: Applied | None
+
+
 class BoardDouble:
     """A board whose recordings are float32 [recordings, count] activations.
 
@@ -64,6 +81,8 @@ class BoardDouble:
         bias: float32 [count], what the board has learned.
         last_step: steps applied.
         run: the lineage of these steps.
+        storage: its slots, newest first; None without a storage.
+        power_cut: set it to lose power amid the next save.
         taken: the messages that came, by kind.
         seconds: time spent in here, for benches that want the host's alone.
     """
@@ -77,6 +96,7 @@ class BoardDouble:
         scale: float = 0.05,
         zero_point: int = -128,
         trainable: bool = True,
+        storage: bool = False,
         parameters: Parameters | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -85,6 +105,9 @@ class BoardDouble:
         self.labels = labels
         self.model_id = model_id
         self.trainable = trainable
+        self.storage: list[Kept] | None = [] if storage else None
+        self.saves = 0
+        self.power_cut = False
         self.converted_scale = scale
         self.zero_point = zero_point
         self.link = Link(Role.BOARD, parameters, rng=rng)
@@ -101,6 +124,8 @@ class BoardDouble:
             Apply: self._apply,
             Clear: self._clear,
             Rescale: self._rescale,
+            Save: self._save,
+            Restore: self._restore,
             Read: self._read,
             Stats: self._stats,
         }
@@ -114,8 +139,11 @@ class BoardDouble:
     def receive(self, data: bytes, now_ms: float) -> list[LinkEvent]:
         """See Link.receive; messages are answered on the way."""
         began = time.perf_counter()
-        events = self.link.receive(data, now_ms)
+        link = self.link
+        events = link.receive(data, now_ms)
         for event in events:
+            if self.link is not link:
+                break  # it has lost power
             if isinstance(event, Received):
                 self._take(event.payload)
             else:
@@ -139,11 +167,25 @@ class BoardDouble:
         """CRC-32 of the bias."""
         return zlib.crc32(self.bias.tobytes())
 
+    def reset(self) -> None:
+        """What a power cut leaves: the newest slot of the storage, or the converted weights."""
+        self._restart()
+        self.run = 0
+        self.power_cut = False
+        self._drop_connection()
+        self.link = Link(Role.BOARD, self.link.parameters)
+        if self.storage:
+            self._take_back(self.storage[0])
+
     def _restart(self) -> None:
         self.bias: Floats = np.zeros(self.recordings.shape[1], np.float32)
         self.scale = self.converted_scale
         self.last_step = 0
         self._applied: Applied | None = None
+
+    def _take_back(self, kept: Kept) -> None:
+        self.run, self.last_step = kept.state
+        self.bias, self.scale, self._applied = kept.bias.copy(), kept.scale, kept.applied
 
     def _drop_connection(self) -> None:
         self._greeted = False
@@ -169,7 +211,7 @@ class BoardDouble:
 
     def _check_state(self, message: Message) -> None:
         greeted = self._greeted or isinstance(message, Hello)
-        free = isinstance(message, (Hello, Configure, Read, Stats))
+        free = isinstance(message, (Hello, Configure, Read, Restore, Stats))
         if not greeted or not (free or self._configuration) or type(message) not in self._handlers:
             raise _refusal(message, ErrorCode.STATE)
 
@@ -180,7 +222,7 @@ class BoardDouble:
         self._greeted = True
         self._send(
             Welcome(
-                flags=Flag.TRAINABLE if self.trainable else 0,
+                flags=Flag.TRAINABLE * self.trainable | Flag.STORAGE * (self.storage is not None),
                 optimizers=0b01,
                 codecs=0b111,
                 model_id=self.model_id,
@@ -193,6 +235,8 @@ class BoardDouble:
                 output_scale=self.scale,
                 output_zero_point=self.zero_point,
                 run=self.run,
+                saved=self._saved(),
+                saves=self.saves,
             )
         )
 
@@ -276,6 +320,37 @@ class BoardDouble:
         self.scale = message.scale
         self.zero_point = message.zero_point
         self._send(Rescaled(zero_point=self.zero_point, scale=self.scale, last_step=self.last_step))
+
+    def _saved(self) -> tuple[RunStep, RunStep]:
+        newest, older, *_ = *(kept.state for kept in self.storage or ()), NOTHING, NOTHING
+        return newest, older
+
+    def _save(self, message: Save) -> None:
+        if message.step != self.last_step:
+            raise _refusal(message, ErrorCode.STEP)
+        if self.storage is None:
+            raise _refusal(message, ErrorCode.STORAGE)
+        state = RunStep(self.run, self.last_step)
+        if not self.storage or self.storage[0].state != state:
+            if self.power_cut:  # amid the write: the older slot is gone, and so is the board
+                del self.storage[1:]
+                self.reset()
+                return
+            self.storage.insert(0, Kept(state, self.bias.copy(), self.scale, self._applied))
+            del self.storage[2:]
+            self.saves += 1
+        self._send(Saved(step=message.step, saves=self.saves, bytes=self.bias.nbytes))
+
+    def _restore(self, message: Restore) -> None:
+        wanted = RunStep(message.run, message.step)
+        for kept in self.storage or ():
+            if kept.state == wanted:
+                self._take_back(kept)
+                self._drop_step()
+                self._configuration = None
+                self._send(Restored(run=self.run, step=self.last_step, weights_crc=self.weights_crc))
+                return
+        raise _refusal(message, ErrorCode.VALUE)
 
     def _read(self, message: Read) -> None:
         section = self.bias.tobytes()

@@ -64,3 +64,12 @@ class GradientQuantizer:
     def end(self) -> None:
         """Ends the mini-batch: its largest gradient enters the running maximum."""
         self._running_peak = max(self._running_peak * self._decay, self._step_peak)
+
+    @property
+    def running_peak(self) -> float:
+        """All that later mini-batches depend on beside the seed: the running maximum after the last `end`."""
+        return self._running_peak
+
+    @running_peak.setter
+    def running_peak(self, peak: float) -> None:
+        self._running_peak = peak

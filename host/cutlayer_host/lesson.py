@@ -10,8 +10,9 @@ import numpy as np
 from cutlayer_host.errors import LabelError
 from cutlayer_host.messages import LIVE_RECORDING
 from cutlayer_host.report import Tally
+from cutlayer_host.settings import Visit
 from cutlayer_host.tail import Tail
-from cutlayer_host.trainer import Trainer, Visit
+from cutlayer_host.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from cutlayer_converter.bundle import Manifest
     from cutlayer_host.device import Device
     from cutlayer_host.report import Evaluation, StepDone
-    from cutlayer_host.store import Run
+    from cutlayer_host.run import Run
+    from cutlayer_host.settings import TrainSettings
     from cutlayer_host.tail import TailSettings
-    from cutlayer_host.trainer import TrainSettings
     from cutlayer_host.worker import TailWorker
 
 
@@ -85,6 +86,7 @@ class Lesson:
     Attributes:
         device: which may be another object after its link was lost.
         result: what came of it, for JSON; empty until `steps` has ended.
+        last_step: that both sides have made.
     """
 
     def __init__(
@@ -108,9 +110,20 @@ class Lesson:
         self._tail_settings = tail_settings
         self._reconnect = reconnect
         self.result: dict[str, Any] = {}
+        self.last_step = 0
+        self._trainer: Trainer | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ends `steps` after the step in hand, with a checkpoint and without a result."""
+        self._stopping = True
+        if self._trainer is not None:
+            self._trainer.stopping = True
 
     async def steps(self, run: Run | None = None) -> AsyncIterator[StepDone]:
-        """Trains step by step, then measures the recordings held out, and leaves a run that is complete.
+        """Trains step by step, then measures the recordings held out, and leaves a run that is finished.
+
+        A run with checkpoints goes on at the last step that both sides have.
 
         Raises:
             BundleMismatch: the board runs another model than the bundle's.
@@ -120,25 +133,44 @@ class Lesson:
         recordings = self.device.welcome.recordings
         self._curriculum.check(recordings)
         tail = await self._worker.run(Tail.load, self._bundle / "tail.keras", self._tail_settings)
-        trainer = Trainer(self.device, tail, self._worker, self._train_settings, reconnect=self._reconnect)
-        await trainer.start()
-        tally = Tally(tail)
-        async for done in trainer.steps(self._curriculum.visits(recordings)):
-            tally.add(done)
-            if run is not None:
-                run.record(dataclasses.asdict(done))
-            yield done
-        self.device = trainer.device
-        self.result = {
-            "device": self.device.url,
-            "board": self.device.welcome.board,
+        trainer = Trainer(
+            self.device, tail, self._worker, self._train_settings, reconnect=self._reconnect, ledger=run
+        )
+        self._trainer = trainer
+        trainer.stopping = self._stopping
+        try:
+            await trainer.start()
+            tally = Tally(tail)
+            for done in run.history() if run is not None else ():
+                tally.add(done)
+            visits = self._curriculum.visits(recordings)
+            async for done in trainer.steps(visits, base=trainer.base):
+                tally.add(done)
+                if run is not None:
+                    run.record(done)
+                yield done
+            if not self._stopping:
+                await self._finish(trainer, tally, run)
+        finally:
+            self.device = trainer.device
+            self.last_step = trainer.last_step
+
+    async def _finish(self, trainer: Trainer, tally: Tally, run: Run | None) -> None:
+        report = await self._worker.run(tally.report)
+        result = {
+            "device": trainer.device.url,
+            "board": trainer.device.welcome.board,
             "model_id": self._manifest.model_id,
-            **dataclasses.asdict(await self._worker.run(tally.report)),
+            **dataclasses.asdict(report),
+            "saves": trainer.saves,
+            "saves_an_hour": 3600.0 * trainer.saves / report.seconds,
         }
-        if held_out := self._curriculum.held_out(recordings):
-            self.result["held_out"] = _as_json(await trainer.evaluate(held_out))
+        if held_out := self._curriculum.held_out(trainer.device.welcome.recordings):
+            result["held_out"] = _as_json(await trainer.evaluate(held_out))
         if run is not None:
-            await self._worker.run(run.finish, tail, self.result)
+            result["run"] = run.number
+            await self._worker.run(run.finish, result)
+        self.result = result
 
 
 def _as_json(evaluation: Evaluation) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class StepDone:
         weights_crc: of the board's layer after the step; None when the head is not updated.
         saturated: outputs of the step at the end of their range; `scale` is what the next step begins with.
         clipped: gradient elements beyond the scale.
+        visited: samples of the training so far, this step's included.
     """
 
     step: int
@@ -33,6 +34,7 @@ class StepDone:
     saturated: int
     scale: float
     clipped: int
+    visited: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +59,28 @@ class TrainReport:
 
 
 class Tally:
-    """Adds up steps into a report, from now on."""
+    """Adds up steps into a report, from now on; a step that is made again counts once."""
 
     def __init__(self, tail: Tail) -> None:
         self._tail = tail
         self._began = time.perf_counter()
         self._tensorflow_began = tail.tensorflow_seconds
-        self._steps = self._samples = self._correct = 0
-        self._loss = 0.0
-        self._weights_crc: int | None = None
+        self._done: dict[int, StepDone] = {}
 
     def add(self, done: StepDone) -> None:
         """Counts a step."""
-        self._steps += 1
-        self._samples += done.samples
-        self._correct += done.correct
-        self._loss += done.loss * done.samples
-        self._weights_crc = done.weights_crc
+        self._done[done.step] = done
 
     def report(self) -> TrainReport:
         """What it came to so far. Call it in the tail's thread."""
+        every = self._done.values()
+        samples = sum(done.samples for done in every)
         return TrainReport(
-            steps=self._steps,
-            samples=self._samples,
-            loss=self._loss / max(self._samples, 1),
-            accuracy=self._correct / max(self._samples, 1),
-            weights_crc=self._weights_crc,
+            steps=len(every),
+            samples=samples,
+            loss=sum(done.loss * done.samples for done in every) / max(samples, 1),
+            accuracy=sum(done.correct for done in every) / max(samples, 1),
+            weights_crc=self._done[max(self._done)].weights_crc if every else None,
             tail_crc=self._tail.weights_crc(),
             seconds=time.perf_counter() - self._began,
             tensorflow_seconds=self._tail.tensorflow_seconds - self._tensorflow_began,

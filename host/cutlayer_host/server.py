@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.report import StepDone
-    from cutlayer_host.store import Run
+    from cutlayer_host.run import Run
     from cutlayer_host.transports import Transport
 
 QUEUE_EVENTS = 64

@@ -27,7 +27,7 @@ from cutlayer_host.errors import TailError
 from cutlayer_host.optimizer import OptimizerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -161,6 +161,39 @@ class Tail:
             accumulator.assign(np.zeros(accumulator.shape, np.float32))
         for chance, committed in zip(self._chances, self._committed_chances, strict=True):
             chance.assign(committed)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """All that later steps depend on, as after the last commit: weights, optimizer, chance.
+
+        The names are "weights/0" and so on; the arrays are copies.
+        """
+        kept = {
+            "weights": self._model.get_weights(),
+            "optimizer": [np.array(variable) for variable in self._optimizer.variables],
+            "chance": self._committed_chances,
+        }
+        return {f"{name}/{i}": np.array(value) for name, part in kept.items() for i, value in enumerate(part)}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Makes this the tail that gave `state`; drops the mini-batch in hand.
+
+        Raises:
+            TailError: it is the state of another model or of another optimizer. Nothing has changed.
+        """
+        own = self.state()
+        for name in sorted(own.keys() | state.keys()):
+            given = state[name].shape if name in state else None
+            if name not in own or given != own[name].shape:
+                due = own[name].shape if name in own else None
+                raise TailError(
+                    f"{self.name}: the kept state has {name} of shape {given}, this tail {due}",
+                    "go on with the bundle and the optimizer that the run began with",
+                )
+        self._model.set_weights([state[f"weights/{i}"] for i in range(len(self._model.get_weights()))])
+        for i, variable in enumerate(self._optimizer.variables):
+            variable.assign(state[f"optimizer/{i}"])
+        self._committed_chances = [np.array(state[f"chance/{i}"]) for i in range(len(self._chances))]
+        self.discard()
 
     def predict(self, values: npt.NDArray[np.int8], scale: float, zero_point: int) -> npt.NDArray[np.float32]:
         """Returns float32 [class_count], the probability of each class."""

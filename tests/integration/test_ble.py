@@ -19,8 +19,9 @@ from cutlayer_boards.emulator import emulate
 from cutlayer_boards.spec import board
 from cutlayer_host.device import Device
 from cutlayer_host.messages import Section
+from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.tail import Tail, TailSettings
-from cutlayer_host.trainer import Trainer, TrainSettings, Visit
+from cutlayer_host.trainer import Trainer
 from cutlayer_host.transports import open_transport
 from cutlayer_host.transports.ble import BleTransport
 from cutlayer_host.transports.bumble_central import BumbleTransport

@@ -20,9 +20,10 @@ from cutlayer_host.errors import BundleMismatch, DeviceError, LabelError, LinkLo
 from cutlayer_host.lesson import Curriculum, Lesson
 from cutlayer_host.messages import Section
 from cutlayer_host.server import Failed, Finished, Server
-from cutlayer_host.store import Run
+from cutlayer_host.settings import TrainSettings, Visit
+from cutlayer_host.store import Store
 from cutlayer_host.tail import Tail, TailSettings
-from cutlayer_host.trainer import Trainer, TrainSettings, Visit
+from cutlayer_host.trainer import Trainer
 from cutlayer_host.transports import open_transport
 from cutlayer_host.transports.faulty import CutTransport, FaultRates, FaultyTransport
 from cutlayer_host.worker import TailWorker
@@ -152,7 +153,8 @@ async def test_several_boards_at_once(tiny: TinyBoard, tmp_path: Path) -> None:
     async def tell(event: object) -> None:
         events.append(event)
 
-    server = Server(lesson, lambda _device, number: Run(tmp_path / str(number), {}))
+    store = Store(tmp_path)
+    server = Server(lesson, lambda device, _number: store.begin(device.welcome, device.url, tiny.bundle, {}))
     async with (
         emulate(NATIVE, tiny.firmware, tiny.microphone) as one,
         emulate(NATIVE, tiny.firmware, tiny.microphone) as two,
@@ -163,9 +165,7 @@ async def test_several_boards_at_once(tiny: TinyBoard, tmp_path: Path) -> None:
     assert len(results) == 3
     assert len({(result["weights_crc"], result["tail_crc"]) for result in results}) == 1
     assert [event.url for event in events if isinstance(event, Failed)] == ["unix:///nowhere"]
-    for number in (1, 2, 3):
-        assert len((tmp_path / str(number) / "metrics.jsonl").read_text().splitlines()) == 8
-        assert (tmp_path / str(number) / "tail.keras").is_file()
+    assert [(run.state, run.steps, run.checkpoint) for run in store.runs()] == [("finished", 8, 8)] * 3
 
 
 async def test_a_board_that_dies_is_a_lost_link(tiny: TinyBoard) -> None:
@@ -179,15 +179,11 @@ async def test_a_board_that_dies_is_a_lost_link(tiny: TinyBoard) -> None:
         await trainer.start()
         before = tail.weights_crc()
 
-        def visits():
-            yield from VISITS[:5]
-            node.process.kill()
-            yield from VISITS[5:]
-
         with pytest.raises(LinkLost, match="unix:") as caught:
-            await trainer.train(visits())
+            await trainer.train(VISITS, on_step=lambda _: node.process.kill())
         assert caught.value.hint
-        assert await worker.run(tail.weights_crc) == before
+        assert await worker.run(tail.weights_crc) != before
+        assert trainer.last_step == 1
 
 
 async def test_the_wrong_bundle_is_refused(tiny: TinyBoard, tmp_path: Path) -> None:
@@ -229,7 +225,7 @@ def test_the_command_trains_and_prints_json(
         url = json.loads(process.stdout.readline())["url"]
         try:
             arguments = ["train", "--device", url, "--bundle", str(tiny.bundle), "--samples", "64"]
-            code = main([*arguments, "--hold-out", "16", "--out", str(tmp_path / "run"), "--json"])
+            code = main([*arguments, "--hold-out", "16", "--store", str(tmp_path / "runs"), "--json"])
             assert code == 0
             result = json.loads(capsys.readouterr().out)
             assert main(["devices", url, "--json"]) == 0
@@ -243,7 +239,10 @@ def test_the_command_trains_and_prints_json(
     assert result["samples"] == 64
     assert result["held_out"]["samples"] == 16
     assert found["last_step"] == result["steps"] == 8
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["result"] == result
+    assert main(["runs", "--store", str(tmp_path / "runs"), "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["result"] == result
+    assert (run["number"], run["state"], run["steps"]) == (result["run"], "finished", 8)
 
 
 def test_a_board_that_is_not_served_is_told_and_counts(

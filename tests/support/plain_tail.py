@@ -43,6 +43,14 @@ class PlainTail:
     def discard(self) -> None:
         self._accumulator = np.zeros_like(self.weights)
 
+    def state(self) -> dict[str, np.ndarray]:
+        return {"weights": self.weights.copy(), "applied": np.array(self.applied)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        self.weights = state["weights"].copy()
+        self.applied = int(state["applied"])
+        self.discard()
+
     def predict(self, values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
         return self._probabilities(values, scale, zero_point).astype(np.float32)
 

@@ -12,7 +12,8 @@ from plain_tail import PlainTail
 
 from cutlayer_host.errors import LinkLost, TransportError
 from cutlayer_host.server import Failed, Finished, Joined, Listening, Server, ServerEvent, Stepped
-from cutlayer_host.trainer import Trainer, TrainSettings, Visit
+from cutlayer_host.settings import TrainSettings, Visit
+from cutlayer_host.trainer import Trainer
 from cutlayer_host.transports import open_transport
 
 if TYPE_CHECKING:

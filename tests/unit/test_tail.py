@@ -184,3 +184,40 @@ def test_what_cannot_be_a_tail(tmp_path: Path) -> None:
     two = [keras.Input((4,)), keras.Input((4,))]
     with pytest.raises(TailError, match="2 inputs"):
         Tail(keras.Model(two, layers.Dense(2)(layers.Add()(two))), TailSettings())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_restored_tail_goes_on_as_if_nothing_had_happened(optimizer: str) -> None:
+    settings = TailSettings(optimizer=OptimizerSettings(optimizer), seed=5)
+    whole, other = (Tail(model(dropout=True), settings) for _ in range(2))
+    values = np.random.default_rng(0).integers(-128, 128, (12, whole.count)).astype(np.int8)
+
+    def learn(tail: Tail, numbers: range) -> None:
+        for number in numbers:
+            tail.step(values[number], 0.05, -128, number % tail.class_count)
+            tail.apply(1, 0.01)
+
+    learn(whole, range(6))
+    state = whole.state()
+    learn(whole, range(6, 12))
+    learn(other, range(9, 12))
+    other.step(values[0], 0.05, -128, 0)  # half a step, which goes
+    other.restore(state)
+    learn(other, range(6, 12))
+    assert other.weights_crc() == whole.weights_crc()
+    assert all(
+        np.array_equal(a, b) for a, b in zip(other.state().values(), whole.state().values(), strict=True)
+    )
+
+
+def test_a_state_of_another_tail_is_refused_and_changes_nothing() -> None:
+    tail = Tail(model(dropout=True), TailSettings(optimizer=OptimizerSettings("adam")))
+    before = tail.weights_crc()
+    state = Tail(model(dropout=True), TailSettings(optimizer=OptimizerSettings("sgd"))).state()
+    with pytest.raises(TailError, match="optimizer"):
+        tail.restore(state)
+    state = tail.state()
+    state["weights/0"] = state["weights/0"][:1]
+    with pytest.raises(TailError, match="weights/0"):
+        tail.restore(state)
+    assert tail.weights_crc() == before

@@ -77,7 +77,14 @@ def test_the_end_says_what_came_of_it_and_how_to_go_on(not_learned: int, told: b
     screen.take(Listening("yes", 1, 4))
     screen.take(Stopping())
     assert "Ctrl-C again leaves at once" in shown(screen)
-    saved = Saved("build/teach", steps=2, words=5, correct=3, not_learned=not_learned)
+    saved = Saved(
+        "build/teach",
+        steps=2,
+        words=5,
+        correct=3,
+        not_learned=not_learned,
+        note="the same command with --resume",
+    )
     screen.take(saved)
     text = shown(screen)
     assert "say yes" not in text

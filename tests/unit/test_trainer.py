@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,13 @@ import pytest
 from double_board import CLASSES, RECORDINGS, Reach, double_board
 from plain_tail import PlainTail
 
+from cutlayer_host.checkpoint import MemoryLedger
 from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, LinkLost, NumberError, TailError
 from cutlayer_host.lesson import Curriculum
 from cutlayer_host.messages import LIVE_RECORDING, Kind
 from cutlayer_host.optimizer import OptimizerSettings
-from cutlayer_host.trainer import Trainer, TrainSettings, Visit
+from cutlayer_host.settings import TrainSettings, Visit
+from cutlayer_host.trainer import Trainer
 from cutlayer_host.transports.faulty import CutTransport
 from cutlayer_host.worker import TailWorker
 
@@ -96,16 +99,22 @@ async def test_going_on_without_restarting() -> None:
     assert again.applied == tail.applied
 
 
-async def cut_training(cuts: list[int]) -> tuple[TrainReport, PlainTail, BoardDouble, int]:
-    board = double_board()
+async def cut_training(
+    cuts: list[int], *, resets: bool = False, **options: bool
+) -> tuple[TrainReport, PlainTail, BoardDouble, int]:
+    """Cuts the pipe after so many bytes, and perhaps the board's power with it."""
+    board = double_board(**options)
     tail = PlainTail(64, CLASSES)
     left = iter(cuts)
     async with Reach(board) as reach, TailWorker() as worker:
 
         async def reconnect() -> Device:
+            if resets and reach.opened:
+                board.reset()
             return await reach.device(lambda inner: CutTransport(inner, next(left, 1 << 30)))
 
-        trainer = Trainer(await reconnect(), tail, worker, SETTINGS, reconnect=reconnect)
+        settings = replace(SETTINGS, checkpoint_every=1)
+        trainer = Trainer(await reconnect(), tail, worker, settings, reconnect=reconnect)
         await trainer.start()
         report = await trainer.train(VISITS[:6])
         return report, tail, board, reach.opened
@@ -116,7 +125,7 @@ async def test_wherever_the_link_breaks_each_step_happens_once() -> None:
     clean, clean_tail, _, opened = await cut_training([])
     assert opened == 1
     broken = again = 0
-    for cut in range(190, 1000, 9):
+    for cut in range(230, 1040, 9):
         report, tail, board, opened = await cut_training([cut, 420])
         assert (report.weights_crc, report.tail_crc) == (clean.weights_crc, clean.tail_crc), cut
         assert board.last_step == tail.applied == clean_tail.applied == 2
@@ -142,19 +151,138 @@ async def test_without_a_way_back_a_lost_link_ends_training() -> None:
     assert tail.applied <= board.last_step <= tail.applied + 1
 
 
-async def test_a_board_that_forgot_its_steps_is_not_trained_on() -> None:
-    board = double_board()
+@pytest.mark.parametrize("storage", [True, False], ids=["storage", "no storage"])
+async def test_wherever_the_board_loses_power_each_step_happens_once(storage: bool) -> None:
+    """With a storage it goes on where it saved last, without one from the beginning; the end is the same."""
+    clean, clean_tail, _, _ = await cut_training([], storage=storage)
+    resets = restores = 0
+    for cut in range(250, 1500, 23):
+        report, tail, board, opened = await cut_training([cut, 700], resets=True, storage=storage)
+        assert (report.weights_crc, report.tail_crc) == (clean.weights_crc, clean.tail_crc), cut
+        assert (board.last_step, tail.applied, report.steps) == (2, clean_tail.applied, 2)
+        resets += opened > 1
+        restores += board.taken.get(Kind.RESTORE, 0)
+    assert resets > 20
+    assert storage or not restores
+
+
+@pytest.mark.parametrize("every", [1, 2])
+async def test_a_host_that_is_killed_anywhere_goes_on(every: int) -> None:
+    """The ledger is what outlives it; the board has lost power too, or is at a later step, or amid one."""
+    settings = replace(SETTINGS, checkpoint_every=every)
+    whole = double_board(storage=True)
+    clean, clean_tail, _ = await train(whole, settings)
+    for killed_after in range(1, 7):
+        for reset in (False, True):
+            board, ledger = double_board(storage=True), MemoryLedger(77)
+            async with Reach(board) as reach, TailWorker() as worker:
+                trainer = Trainer(
+                    await reach.device(), PlainTail(64, CLASSES), worker, settings, ledger=ledger
+                )
+                await trainer.start()
+                async with contextlib.aclosing(trainer.steps(VISITS)) as steps:
+                    async for done in steps:
+                        if done.step == killed_after:
+                            break
+                await trainer.take(VISITS[0], train=True)
+                await trainer.device.close()
+                if reset:
+                    board.reset()
+                tail = PlainTail(64, CLASSES)
+                trainer = Trainer(await reach.device(), tail, worker, settings, ledger=ledger)
+                await trainer.start()
+                assert killed_after - every <= trainer.last_step <= killed_after
+                await trainer.train(VISITS, base=trainer.base)
+            assert (board.weights_crc, tail.weights_crc()) == (whole.weights_crc, clean_tail.weights_crc())
+            assert (board.last_step, tail.applied) == (clean.steps, clean_tail.applied)
+
+
+async def test_a_save_that_is_cut_costs_the_steps_since_the_one_before() -> None:
+    settings = replace(SETTINGS, checkpoint_every=2)
+    whole, clean_tail, _ = await train(double_board(storage=True), settings)
+    board = double_board(storage=True)
     tail = PlainTail(64, CLASSES)
+    made: list[int] = []
+    async with Reach(board) as reach, TailWorker() as worker:
+        trainer = Trainer(await reach.device(), tail, worker, settings, reconnect=reach.device)
+        await trainer.start()
+        async for done in trainer.steps(VISITS):
+            made.append(done.step)
+            board.power_cut = board.power_cut or made == [1, 2, 3, 4]
+    assert made == [1, 2, 3, 4, 3, 4, 5, 6, 7]
+    assert (board.weights_crc, tail.weights_crc()) == (whole.weights_crc, clean_tail.weights_crc())
+
+
+async def test_a_board_that_belongs_to_another_run_is_not_trained_on() -> None:
+    board, ledger = double_board(storage=True), MemoryLedger(1)
+    settings = replace(SETTINGS, checkpoint_every=2, restart=False)
+    async with Reach(board) as reach, TailWorker() as worker:
+        for run in (1, 2):
+            trainer = Trainer(
+                await reach.device(),
+                PlainTail(64, CLASSES),
+                worker,
+                settings,
+                ledger=ledger if run == 1 else MemoryLedger(run),
+            )
+            await trainer.start()
+            await trainer.train(VISITS)
+            await trainer.device.close()
+        trainer = Trainer(await reach.device(), PlainTail(64, CLASSES), worker, settings, ledger=ledger)
+        with pytest.raises(DeviceFault, match="no step in common") as caught:
+            await trainer.start()
+    assert "--resume" in (caught.value.hint or "")
+
+
+async def test_a_storage_that_holds_other_weights_is_noticed() -> None:
+    board, ledger = double_board(storage=True), MemoryLedger(1)
+    settings = replace(SETTINGS, checkpoint_every=2)
+    async with Reach(board) as reach, TailWorker() as worker:
+        trainer = Trainer(await reach.device(), PlainTail(64, CLASSES), worker, settings, ledger=ledger)
+        await trainer.start()
+        await trainer.train(VISITS[:12])
+        await trainer.device.close()
+        assert board.storage
+        board.storage[0].bias[0] += 1
+        board.last_step = 99
+        trainer = Trainer(await reach.device(), PlainTail(64, CLASSES), worker, settings, ledger=ledger)
+        with pytest.raises(DeviceFault, match="the board's weights of step 4"):
+            await trainer.start()
+
+
+async def test_a_training_that_is_stopped_goes_on() -> None:
+    settings = replace(SETTINGS, checkpoint_every=5)
+    whole, clean_tail, _ = await train(double_board(storage=True), settings)
+    board, ledger, tail = double_board(storage=True), MemoryLedger(1), PlainTail(64, CLASSES)
+    async with Reach(board) as reach, TailWorker() as worker:
+        trainer = Trainer(await reach.device(), PlainTail(64, CLASSES), worker, settings, ledger=ledger)
+        await trainer.start()
+        async for done in trainer.steps(VISITS):
+            trainer.stopping = done.step == 3
+        assert trainer.last_step == 3
+        assert ledger.steps() == [0, 3]
+        await trainer.device.close()
+        trainer = Trainer(await reach.device(), tail, worker, settings, ledger=ledger)
+        await trainer.start()
+        assert trainer.last_step == 3
+        await trainer.train(VISITS, base=trainer.base)
+    assert (board.weights_crc, tail.weights_crc()) == (whole.weights_crc, clean_tail.weights_crc())
+
+
+async def test_nothing_is_made_again_that_came_before_this_part() -> None:
+    """Without a storage, a reset in a second part of the training leaves nothing in common with it."""
+    board = double_board()
     async with Reach(board) as reach, TailWorker() as worker:
 
         async def reconnect() -> Device:
-            board._restart()
+            board.reset()
             return await reach.device()
 
-        device = await reach.device(lambda inner: CutTransport(inner, 800))
-        trainer = Trainer(device, tail, worker, SETTINGS, reconnect=reconnect)
+        trainer = Trainer(await reach.device(), PlainTail(64, CLASSES), worker, SETTINGS, reconnect=reconnect)
         await trainer.start()
-        with pytest.raises(DeviceFault, match="board is at step 0, the tail at step 1") as caught:
+        await trainer.train(VISITS)
+        await trainer.device.close()
+        with pytest.raises(DeviceFault, match="only step 0 in common") as caught:
             await trainer.train(VISITS)
         assert "restarted" in (caught.value.hint or "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,15 +11,16 @@ import click
 from cutlayer_host.optimizer import OptimizerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from cutlayer_host.settings import TrainSettings
     from cutlayer_host.tail import TailSettings
-    from cutlayer_host.trainer import TrainSettings
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 CODECS = {"int8": 0, "int4": 1, "int2": 2}
 ZERO_SUPPRESSED = 16
+LAST_RUN = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,19 @@ class TrainOptions:
     gradients: str
     zero_suppressed: bool
     freeze_head: bool
-    resume: bool
+    keep_weights: bool
+    checkpoint_every: int
     seed: int
-    out: Path | None
+
+    def asked(self) -> dict[str, Any]:
+        """As JSON, for a store."""
+        return {**asdict(self), "labels": None if self.labels is None else str(self.labels.resolve())}
+
+    @classmethod
+    def of(cls, asked: Mapping[str, Any]) -> TrainOptions:
+        """What a run was begun with."""
+        labels = asked["labels"]
+        return cls(**{**asked, "labels": None if labels is None else Path(labels)})
 
     @property
     def optimizer_settings(self) -> OptimizerSettings:
@@ -49,7 +60,7 @@ class TrainOptions:
 
     def train_settings(self) -> TrainSettings:
         """For a Trainer."""
-        from cutlayer_host.trainer import TrainSettings
+        from cutlayer_host.settings import TrainSettings
 
         return TrainSettings(
             batch_size=self.batch_size,
@@ -57,7 +68,8 @@ class TrainOptions:
             board_learning_rate=self.board_learning_rate,
             optimizer=self.optimizer_settings,
             update_head=not self.freeze_head,
-            restart=not self.resume,
+            restart=not self.keep_weights,
+            checkpoint_every=self.checkpoint_every,
             activation_codec=CODECS[self.activations] + ZERO_SUPPRESSED * self.zero_suppressed,
             gradient_codec=CODECS[self.gradients],
             seed=self.seed,
@@ -149,7 +161,17 @@ _OPTIONS = (
         help="Send only activations that are not zero, and a bitmap of them: pays after a ReLU.",
     ),
     click.option("--freeze-head", is_flag=True, help="Only the tail learns."),
-    click.option("--resume", is_flag=True, help="Go on with the board's present weights."),
+    click.option(
+        "--keep-weights", is_flag=True, help="Begin with the board's present weights, not the converted ones."
+    ),
+    click.option(
+        "--checkpoint-every",
+        type=click.IntRange(0),
+        metavar="STEPS",
+        default=50,
+        show_default=True,
+        help="Steps after which both sides make a step durable (wears the board's flash); 0: at the end.",
+    ),
     click.option(
         "--seed",
         type=click.IntRange(0),
@@ -157,11 +179,6 @@ _OPTIONS = (
         default=0,
         show_default=True,
         help="Of the samples' order and of the gradient's rounding.",
-    ),
-    click.option(
-        "--out",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="New folder for run.json, metrics.jsonl and the trained tail.keras.",
     ),
 )
 
@@ -178,6 +195,23 @@ baud_option = click.option(
     type=click.IntRange(1),
     metavar="N",
     help="Of the serial port; by itself that of the board with the port's USB ids, or every board's in turn.",
+)
+store_option = click.option(
+    "--store",
+    "store_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("cutlayer-runs"),
+    show_default=True,
+    envvar="CUTLAYER_STORE",
+    help="Where runs and checkpoints are kept.",
+)
+resume_option = click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=LAST_RUN,
+    type=click.IntRange(LAST_RUN),
+    metavar="[RUN]",
+    help="Go on with a run, by default the last one that has not finished, with all it was begun with.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 bundle_option = click.option(

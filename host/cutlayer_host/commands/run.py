@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cutlayer_boards.errors import CutlayerError
-from cutlayer_host.commands.options import TrainOptions, baud_option, json_option, train_options
+from cutlayer_host.commands.options import (
+    TrainOptions,
+    baud_option,
+    json_option,
+    store_option,
+    train_options,
+)
 from cutlayer_host.commands.train import report_result, train_device
 
 if TYPE_CHECKING:
@@ -42,6 +48,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where the bundle goes.",
 )
+@store_option
 @train_options
 @json_option
 @click.pass_context
@@ -56,6 +63,7 @@ def run(
     baud: int | None,
     microphone: Path | None,
     bundle: Path,
+    store_folder: Path,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -80,20 +88,21 @@ def run(
         as_json=False,
     )
     if url is None:
-        result = asyncio.run(_train_emulated(spec, bundle, microphone, train))
+        result = asyncio.run(_train_emulated(spec, bundle, microphone, train, store_folder))
     else:
-        result = asyncio.run(train_device(at_baud(url, baud) if baud else url, bundle, train))
+        url = at_baud(url, baud) if baud else url
+        result = asyncio.run(train_device(url, bundle, train, store_folder))
     report_result(result, as_json)
 
 
 async def _train_emulated(
-    spec: BoardSpec, bundle: Path, microphone: Path | None, options: TrainOptions
+    spec: BoardSpec, bundle: Path, microphone: Path | None, options: TrainOptions, store_folder: Path
 ) -> dict[str, Any]:
     from cutlayer_boards.emulator import emulate
 
     firmware = await _build(spec, bundle)
     async with emulate(spec, firmware, microphone) as node:
-        return await train_device(node.url, bundle, options)
+        return await train_device(node.url, bundle, options, store_folder)
 
 
 async def _build(spec: BoardSpec, bundle: Path) -> Firmware:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cutlayer_host.commands.options import (
+    LAST_RUN,
     TrainOptions,
     baud_option,
     bundle_option,
     json_option,
+    store_option,
     train_options,
 )
 from cutlayer_host.commands.train import open_run, read_curriculum
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
     from cutlayer_host.device import Device
     from cutlayer_host.lesson import Lesson
+    from cutlayer_host.run import Run
     from cutlayer_host.server import Failed, Finished, Joined, Listening, Server, ServerEvent
-    from cutlayer_host.store import Run
     from cutlayer_host.worker import TailWorker
 
 
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 )
 @baud_option
 @bundle_option
+@store_option
+@click.option("--resume", is_flag=True, help="Go on with each board's last run.")
 @train_options
 @json_option
 def serve(
@@ -48,6 +52,8 @@ def serve(
     listen: str | None,
     boards: int | None,
     bundle: Path,
+    store_folder: Path,
+    resume: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -55,14 +61,15 @@ def serve(
 
     The boards are those named with --device, and those that dial in at --listen.
 
-    With --out, board N leaves its run in OUT/board-N. --json prints one object once all boards are done.
+    Each board has a run of its own in the store. --json prints one object once all boards are done.
     """
     if not urls and listen is None:
         raise click.UsageError("nobody to serve: give --device URL or --listen tcp://HOST:PORT")
     from cutlayer_host.transports import at_baud
 
     urls = tuple(at_baud(url, baud) for url in urls) if baud else urls
-    results = asyncio.run(_serve(urls, listen, boards, bundle, TrainOptions(**options)))
+    server = _server(bundle, store_folder, resume, TrainOptions(**options))
+    results = asyncio.run(_serve(server, urls, listen, boards, options["samples"]))
     if as_json:
         from cutlayer_boards.console import print_json
 
@@ -73,21 +80,20 @@ def serve(
 
 
 async def _serve(
-    urls: tuple[str, ...], listen: str | None, boards: int | None, bundle: Path, options: TrainOptions
+    server: Server, urls: tuple[str, ...], listen: str | None, boards: int | None, samples: int
 ) -> list[dict[str, Any]]:
     from cutlayer_boards.console import progress
     from cutlayer_host.server import Failed, Finished, Joined, Stepped
 
     results: list[dict[str, Any]] = []
-    server = _server(bundle, options)
     bars = progress()
     tasks: dict[str, TaskID] = {}
 
     async def tell(event: ServerEvent) -> None:
         if isinstance(event, Joined):
-            tasks[event.url] = bars.add_task(event.url, total=options.samples)
+            tasks[event.url] = bars.add_task(event.url, total=samples)
         if isinstance(event, Stepped):
-            bars.update(tasks[event.url], advance=event.done.samples)
+            bars.update(tasks[event.url], completed=event.done.visited)
             return
         if isinstance(event, Failed | Finished) and event.url in tasks:
             bars.remove_task(tasks.pop(event.url))
@@ -102,10 +108,11 @@ async def _serve(
     return results
 
 
-def _server(bundle: Path, options: TrainOptions) -> Server:
+def _server(bundle: Path, store_folder: Path, resume: bool, options: TrainOptions) -> Server:
     from cutlayer_converter.bundle import load_manifest
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.server import Server
+    from cutlayer_host.store import Store
 
     manifest = load_manifest(bundle)
     curriculum = read_curriculum(options)
@@ -115,9 +122,8 @@ def _server(bundle: Path, options: TrainOptions) -> Server:
             device, bundle, manifest, worker, curriculum, options.train_settings(), options.tail_settings()
         )
 
-    def run(device: Device, number: int) -> Run | None:
-        folder = None if options.out is None else options.out / f"board-{number}"
-        return open_run(options, {"device": device.url, "bundle": str(bundle)}, folder)
+    def run(device: Device, _number: int) -> Run:
+        return open_run(Store(store_folder), device, bundle, options, LAST_RUN if resume else None)
 
     return Server(lesson, run)
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cutlayer_host.commands.options import (
+    LAST_RUN,
     TrainOptions,
     baud_option,
-    bundle_option,
     json_option,
+    resume_option,
+    store_option,
     train_options,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from cutlayer_host.device import Device
-    from cutlayer_host.lesson import Curriculum
+    from cutlayer_host.lesson import Curriculum, Lesson
     from cutlayer_host.report import StepDone
-    from cutlayer_host.store import Run
+    from cutlayer_host.run import Run
+    from cutlayer_host.store import Store
 
 BOOT_SECONDS = 10.0
 """How long a board whose link was lost may take to come back."""
@@ -37,28 +42,58 @@ BOOT_SECONDS = 10.0
     help="serial:///dev/ttyACM0, ble://NAME, tcp://HOST:PORT, unix:///PATH.",
 )
 @baud_option
-@bundle_option
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="What `cutlayer convert` wrote; a run that is resumed knows it.",
+)
+@store_option
+@resume_option
 @train_options
 @json_option
-def train(url: str, baud: int | None, bundle: Path, as_json: bool, **options: Any) -> None:
+def train(
+    url: str,
+    baud: int | None,
+    bundle: Path | None,
+    store_folder: Path,
+    resume: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Train a board and the tail of its bundle.
 
     Labels come from the board, or from --labels. A board with another model than the bundle's is refused.
+
+    Ctrl-C stops after the step in hand. Whatever ends a run - Ctrl-C, a lost board, a crash - --resume goes
+    on, and the weights become what they would have been.
     """
+    from cutlayer_host.store import Store
     from cutlayer_host.transports import at_baud
 
     url = at_baud(url, baud) if baud else url
-    result = asyncio.run(train_device(url, bundle, TrainOptions(**options)))
+    if resume is not None:
+        summary = Store.existing(store_folder).run(resume or None)
+        bundle = bundle or Path(summary.bundle)
+        resume = summary.number
+        asked = TrainOptions.of(summary.asked)
+    elif bundle is None:
+        raise click.UsageError("which bundle? give --bundle DIR, what `cutlayer convert` wrote, or --resume")
+    else:
+        asked = TrainOptions(**options)
+    result = asyncio.run(train_device(url, bundle, asked, store_folder, resume))
     report_result(result, as_json)
 
 
-async def train_device(url: str, bundle: Path, options: TrainOptions) -> dict[str, Any]:
+async def train_device(
+    url: str, bundle: Path, options: TrainOptions, store_folder: Path, resume: int | None = None
+) -> dict[str, Any]:
     """Trains the board at `url` with a progress bar, and returns the lesson's result."""
     from cutlayer_boards.console import progress
     from cutlayer_converter.bundle import load_manifest
     from cutlayer_host.device import Device, connect
     from cutlayer_host.errors import BundleMismatch
     from cutlayer_host.lesson import Lesson
+    from cutlayer_host.store import Store
     from cutlayer_host.transports import open_transport
     from cutlayer_host.worker import TailWorker
 
@@ -86,17 +121,43 @@ async def train_device(url: str, bundle: Path, options: TrainOptions) -> dict[st
             options.tail_settings(),
             reconnect,
         )
-        run = open_run(options, {"device": url, "bundle": str(bundle)})
+        run = open_run(Store(store_folder), device, bundle, options, resume)
         try:
-            with progress() as bar:
+            with run, progress() as bar, _stopping(lesson):
                 task = bar.add_task("starting TensorFlow", total=options.samples)
                 async for done in lesson.steps(run):
-                    bar.update(task, advance=done.samples, description=describe(done))
+                    bar.update(task, completed=done.visited, description=describe(done))
         finally:
             await lesson.device.close()
-            if run is not None:
-                run.close()
+    if not lesson.result:
+        raise click.ClickException(
+            f"stopped after step {lesson.last_step}\n"
+            f"next: go on with `cutlayer train --device {url} --store {store_folder} --resume {run.number}`"
+        )
     return lesson.result
+
+
+@contextlib.contextmanager
+def _stopping(lesson: Lesson) -> Iterator[None]:
+    """The first Ctrl-C asks the lesson to stop, the second ends the process."""
+    import signal
+
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        click.echo("stopping after this step; Ctrl-C again to stop at once", err=True)
+        lesson.stop()
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, stop)
+    except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
 
 
 def read_curriculum(options: TrainOptions) -> Curriculum:
@@ -107,20 +168,17 @@ def read_curriculum(options: TrainOptions) -> Curriculum:
     return Curriculum(options.samples, options.hold_out, labels, options.seed)
 
 
-def open_run(options: TrainOptions, asked: dict[str, Any], folder: Path | None = None) -> Run | None:
-    """The run's folder where one is asked for; `folder` instead of --out."""
-    import dataclasses
+def open_run(
+    store: Store, device: Device, bundle: Path, options: TrainOptions, resume: int | None = None
+) -> Run:
+    """Begins a run, or resumes one; LAST_RUN is the device's last."""
+    from cutlayer_host.store import device_name
 
-    from cutlayer_host.store import Run
-
-    folder = folder or options.out
-    if folder is None:
-        return None
-    plain = {
-        name: value if isinstance(value, (int, float, str, type(None))) else str(value)
-        for name, value in dataclasses.asdict(options).items()
-    }
-    return Run(folder, {**asked, **plain})
+    if resume is None:
+        return store.begin(device.welcome, device.url, bundle, options.asked())
+    if resume == LAST_RUN:
+        return store.resume(device=device_name(device.welcome, device.url))
+    return store.resume(resume)
 
 
 def describe(done: StepDone) -> str:
@@ -136,6 +194,7 @@ def report_result(result: dict[str, Any], as_json: bool) -> None:
         print_json(result)
         return
     lines = [
+        f"run {result['run']}",
         f"{result['samples']} samples in {result['steps']} steps, {result['seconds']:.1f} s",
         f"while learning: loss {result['loss']:.3f}, accuracy {result['accuracy']:.1%}",
     ]
@@ -144,6 +203,11 @@ def report_result(result: dict[str, Any], as_json: bool) -> None:
             f"held out, {held_out['samples']} recordings: "
             f"loss {held_out['loss']:.3f}, accuracy {held_out['accuracy']:.1%}"
         )
+    if result["saves"]:
+        lines.append(
+            f"the board's storage was written {result['saves']} times, {result['saves_an_hour']:.0f} an hour"
+        )
+    lines.append(f"`cutlayer export {result['run']}` writes the models")
     console().print("\n".join(lines), highlight=False)
 
 
