@@ -392,6 +392,35 @@ def test_long_work_does_not_hold_up_the_acknowledgement() -> None:
     assert sent_at_ticks == [0, 36, 36]
 
 
+@pytest.mark.parametrize("faults", FAULTS)
+def test_a_board_that_is_reset_goes_on_from_what_it_saved(faults: str) -> None:
+    bench = Bench(small_layer(), FAULTS[faults], seed=3, storage_bytes=4096)
+    bench.connect()
+    bench.configure(run=7)
+    reference = sgd(bench.layer)
+    for step in (1, 2):
+        bench.train_step(reference, step)
+    bench.host.save(2)
+    bench.host.sample(1, 1, train=False)  # waits until all is saved
+    saved = bench.event()
+    assert isinstance(saved, m.Saved)
+    assert (saved.step, saved.saves) == (2, 1)
+    assert isinstance(bench.event(), SmashedData)
+    bench.rest()
+    bench.host.stats()
+    counters = bench.event().named()
+    assert (counters["saves"], counters["storage_bytes"]) == (1, saved.bytes)
+    assert counters["save_ticks"] > 0
+    bench.board.reset()
+    welcome = bench.connect()
+    assert (welcome.run, welcome.last_step, welcome.held) == (7, 2, ((7, 2),))
+    bench.host.restore(7, 2)
+    restored = bench.event()
+    assert restored == m.Restored(run=7, step=2, weights_crc=zlib.crc32(weights_of(reference).tobytes()))
+    bench.configure(restart=0, run=7)
+    bench.train_step(reference, 3)
+
+
 def test_counters() -> None:
     bench = Bench(small_layer())
     bench.connect()

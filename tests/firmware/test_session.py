@@ -4,131 +4,16 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
 import pytest
-from node_board import NodeBoard, pointwise_layer
+from session_board import ADAM, SGD, Board
 from train_reference import F
 
 from cutlayer_host import messages as m
 from cutlayer_host import tensors
 from cutlayer_host.codes import ErrorCode, Kind
 from cutlayer_host.wire import WIRE_VERSION
-
-ADAM = m.Configure(cut=1, optimizer=m.Optimizer.ADAM, momentum=0.9, beta2=0.999, epsilon=1e-7, restart=1)
-SGD = m.Configure(cut=1, optimizer=m.Optimizer.SGD, momentum=0.9, restart=1, run=77)
-
-
-class Board:
-    """A session without a link: messages in, answers out."""
-
-    def __init__(self, activation: str = "relu", **options: Any) -> None:
-        rng = np.random.default_rng(5)
-        self.layer = pointwise_layer(rng, 3, 4, 5, 6, activation)
-        recordings = rng.integers(-128, 128, (4, *self.layer.input_shape)).astype(np.int8)
-        self.board = NodeBoard(self.layer, recordings, **options)
-        assert self.board.init_result == self.board.bytes
-        self.ffi, self.lib = self.board.ffi, self.board.lib
-        self.session = self.ffi.addressof(self.board.node, "session")
-        self.recordings = recordings
-        self.rng = rng
-
-    @property
-    def state(self) -> str:
-        return self.board.state
-
-    def encode(self, token: Any) -> m.Message:
-        payload = self.ffi.new("uint8_t[]", 256)
-        count = self.lib.cl_session_encode(self.session, token, payload, 256)
-        assert count > 0
-        return m.decode(bytes(self.ffi.buffer(payload, count)))
-
-    def tell(self, message: m.Message | bytes) -> m.Message | None:
-        raw = message if isinstance(message, bytes) else message.encode()
-        token = self.ffi.new("struct cl_link_token *")
-        result = self.lib.cl_session_take(
-            self.session, self.ffi.new("uint8_t[]", raw or b"\0"), len(raw), token
-        )
-        assert result in (0, 1)
-        return self.encode(token) if result else None
-
-    def refusal(self, message: m.Message | bytes) -> tuple[int, int]:
-        answer = self.tell(message)
-        assert isinstance(answer, m.Error)
-        return answer.about, answer.code
-
-    def greet(self, configuration: m.Configure = SGD) -> None:
-        assert isinstance(self.tell(m.Hello()), m.Welcome)
-        assert isinstance(self.tell(configuration), m.Configured)
-
-    def capture(self) -> None:
-        """Runs the head on the pending sample, as the node does."""
-        assert self.state == "CAPTURING"
-        arena = self.session.config.arena
-        raw = self.recordings[self.session.sample.recording].tobytes()
-        self.ffi.memmove(arena, raw, len(raw))
-        for op in range(self.lib.cl_session_op_count(self.session)):
-            assert self.lib.cl_session_run(self.session, op) == 0
-        assert self.lib.cl_session_captured(self.session, 3) == 0
-
-    def drain(self) -> tuple[m.Activation, np.ndarray]:
-        """All that SENDING sends."""
-        token = self.ffi.new("struct cl_link_token *")
-        assert self.lib.cl_session_next(self.session, 128, token) == 1
-        head = self.encode(token)
-        assert isinstance(head, m.Activation)
-        values = np.zeros(0, np.int8)
-        while self.lib.cl_session_next(self.session, 40, token):
-            piece = self.encode(token)
-            assert isinstance(piece, m.Piece)
-            assert piece.first == values.size
-            part = tensors.activation_values(piece.data, piece.count, head.codec, head.zero_point)
-            values = np.concatenate([values, part])
-        assert self.lib.cl_session_sent(self.session) == 0
-        return head, values
-
-    def sample(
-        self, number: int = 7, recording: int = 1, mode: m.Mode = m.Mode.TRAIN
-    ) -> tuple[Any, np.ndarray]:
-        assert self.tell(m.Sample(sample=number, recording=recording, mode=mode)) is None
-        self.capture()
-        return self.drain()
-
-    def open_gradient(self, number: int = 7, scale: float = 1e-3) -> np.ndarray:
-        """GRADIENT without its PIECEs. Returns the mask."""
-        head, values = self.sample(number)
-        gradient = m.Gradient(sample=number, count=values.size, scale=scale)
-        assert self.tell(gradient) is None
-        assert self.state == "ADDING"
-        return tensors.masked(values, head.codec, head.activation_min, head.activation_max)
-
-    def pieces(self, masked: np.ndarray) -> list[m.Piece]:
-        g = self.rng.integers(-127, 128, masked.size).astype(np.int8)
-        return list(tensors.gradient_pieces(g, masked, 0, 20))
-
-    def add(self, number: int = 7) -> None:
-        for piece in self.pieces(self.open_gradient(number)):
-            assert self.tell(piece) is None
-        assert self.state == "READY"
-
-    def reach(self, state: str) -> None:
-        if state == "CONNECTED":
-            return
-        if state == "GREETED":
-            self.tell(m.Hello())
-            return
-        self.greet()
-        if state in ("CAPTURING", "SENDING"):
-            assert self.tell(m.Sample(sample=7, recording=0)) is None
-            if state == "SENDING":
-                self.capture()
-        elif state == "AWAITING":
-            self.sample()
-        elif state == "ADDING":
-            self.open_gradient()
-        assert self.state == state
-
 
 MESSAGES: dict[str, m.Message] = {
     "HELLO": m.Hello(),
@@ -141,19 +26,26 @@ MESSAGES: dict[str, m.Message] = {
     "RESCALE": m.Rescale(scale=0.5, zero_point=-128),
     "READ": m.Read(section=m.Section.BIAS, offset=0, count=8),
     "STATS": m.Stats(),
+    "SAVE": m.Save(step=0),
+    "RESTORE": m.Restore(run=77, step=0),
+    "PROVISION": m.Provision(device_id=bytes(8), key=bytes(32)),
+    "FORGET": m.Forget(),
 }
-# The table of SPEC.md, section 3.2; messages wait in CAPTURING and SENDING.
+# The table of SPEC.md, section 3.2; messages wait in CAPTURING, SENDING and SAVING.
 TAKES = {
     "CONNECTED": "HELLO",
-    "GREETED": "HELLO CONFIGURE READ STATS",
-    "READY": "HELLO CONFIGURE SAMPLE APPLY CLEAR RESCALE READ STATS",
-    "AWAITING": "GRADIENT SAMPLE CLEAR CONFIGURE HELLO READ STATS",
+    "GREETED": "HELLO CONFIGURE READ STATS RESTORE",
+    "READY": "HELLO CONFIGURE SAMPLE APPLY CLEAR RESCALE READ STATS SAVE RESTORE",
+    "AWAITING": "GRADIENT SAMPLE CLEAR CONFIGURE HELLO READ STATS RESTORE",
     "ADDING": "PIECE",
 }
 LEADS = {
     ("CONNECTED", "HELLO"): "GREETED",
     ("GREETED", "CONFIGURE"): "READY",
     ("READY", "SAMPLE"): "CAPTURING",
+    ("READY", "SAVE"): "SAVING",
+    ("READY", "RESTORE"): "GREETED",
+    ("AWAITING", "RESTORE"): "GREETED",
     ("AWAITING", "GRADIENT"): "ADDING",
     ("AWAITING", "SAMPLE"): "CAPTURING",
     ("AWAITING", "CLEAR"): "READY",
@@ -164,7 +56,10 @@ LEADS = {
 @pytest.mark.parametrize("name", MESSAGES)
 @pytest.mark.parametrize("state", TAKES)
 def test_every_message_in_every_state(state: str, name: str) -> None:
-    board = Board()
+    board = Board(storage_bytes=4096)
+    board.greet()
+    assert board.save(0).step == 0
+    assert board.lib.cl_session_event(board.session, board.lib.CL_EVENT_OPENED) == 0
     board.reach(state)
     answer = board.tell(MESSAGES[name])
     is_refused = isinstance(answer, m.Error) and answer.code == ErrorCode.STATE
@@ -175,9 +70,9 @@ def test_every_message_in_every_state(state: str, name: str) -> None:
         assert board.state == LEADS.get((state, name), state)
 
 
-@pytest.mark.parametrize("state", ["CAPTURING", "SENDING"])
-def test_messages_wait_while_a_sample_is_under_way(state: str) -> None:
-    board = Board()
+@pytest.mark.parametrize("state", ["CAPTURING", "SENDING", "SAVING"])
+def test_messages_wait_while_a_sample_or_a_save_is_under_way(state: str) -> None:
+    board = Board(storage_bytes=4096)
     board.reach(state)
     for message in MESSAGES.values():
         assert board.lib.cl_session_waits(board.session, message.KIND, 0)
@@ -187,13 +82,13 @@ def test_what_changes_replies_waits_for_them() -> None:
     board = Board()
     board.greet()
     waiting = {name for name, x in MESSAGES.items() if board.lib.cl_session_waits(board.session, x.KIND, 1)}
-    assert waiting == {"CONFIGURE", "APPLY", "RESCALE"}
+    assert waiting == {"CONFIGURE", "APPLY", "RESCALE", "SAVE", "RESTORE"}
     assert not any(board.lib.cl_session_waits(board.session, x.KIND, 0) for x in MESSAGES.values())
 
 
-@pytest.mark.parametrize("state", [*TAKES, "CAPTURING", "SENDING"])
+@pytest.mark.parametrize("state", [*TAKES, "CAPTURING", "SENDING", "SAVING"])
 def test_a_new_connection_starts_over_and_keeps_weights(state: str) -> None:
-    board = Board()
+    board = Board(storage_bytes=4096)
     board.greet()
     board.add()
     assert isinstance(board.tell(m.Apply(step=1, samples=1, learning_rate=0.01)), m.Applied)
@@ -215,6 +110,9 @@ def test_a_new_connection_starts_over_and_keeps_weights(state: str) -> None:
         board.sample()
     elif state == "ADDING":
         board.open_gradient()
+    elif state == "SAVING":
+        assert board.tell(m.Clear()) == m.Cleared(last_step=1)
+        assert board.tell(m.Save(step=1)) is None
     assert board.state == state
     assert board.lib.cl_session_event(board.session, opened) == 0
     assert board.state == "CONNECTED"
@@ -228,7 +126,7 @@ def test_a_new_connection_starts_over_and_keeps_weights(state: str) -> None:
 def test_events_that_do_not_fit_change_nothing() -> None:
     board = Board()
     board.greet()
-    for name in ("CAPTURED", "FAILED", "SENT", "AWAITED", "ADDED", "DROPPED"):
+    for name in ("CAPTURED", "FAILED", "SENT", "AWAITED", "ADDED", "DROPPED", "SAVED"):
         event = getattr(board.lib, f"CL_EVENT_{name}")
         assert board.lib.cl_session_event(board.session, event) == ErrorCode.STATE
     assert board.state == "READY"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from core import SOURCE, core_library
+from ram_storage import RamStorage
 from train_layer import ACTIVATIONS, KINDS
 from train_reference import F, Layer, activation_range, quantize_multiplier
 
@@ -70,6 +71,7 @@ class NodeBoard:
     broken: reads and writes fail.
     on_capture: called in each step of the sensor; a code that it gives is what the sensor returns.
     ops: runs of the head's first op.
+    storage: where saves go, when there are `storage_bytes`; it outlives `reset`.
     on_tick: called when the node asks for the time of its figures, before and after each piece of work.
     """
 
@@ -85,6 +87,8 @@ class NodeBoard:
         trainable: bool = True,
         sensor_steps: int = 2,
         memory_bytes: int | None = None,
+        storage_bytes: int = 0,
+        **medium: Any,
     ) -> None:
         self.ffi, self.lib = node_library()
         self.layer, self.recordings = layer, recordings
@@ -108,22 +112,27 @@ class NodeBoard:
         self._block = self.ffi.new("uint8_t[]", size + 16)
         address = int(self.ffi.cast("uintptr_t", self._block))
         self.memory = self._block + (-address % 16)
+        self.storage = RamStorage(self.ffi, storage_bytes, **medium) if storage_bytes else None
+        self.saver = self.ffi.new("struct cl_saver *")
         self.config = self.ffi.new(
             "struct cl_node_config *",
             {
                 "port": self._port(receive_bytes),
                 "model": self.model,
                 "sensor": self._sensor(),
+                "saver": self.saver if self.storage else self.ffi.NULL,
                 "memory": self.memory,
                 "memory_bytes": size,
             },
         )
         self.node = self.ffi.new("struct cl_node *")
-        self.init_result = int(self.lib.cl_node_init(self.node, self.config))
+        self.reset()
 
     def reset(self) -> None:
         """What a reset button does."""
         self.received.clear()
+        if self.storage:
+            self.lib.cl_saver_init(self.saver, self.storage.storage)
         self.init_result = int(self.lib.cl_node_init(self.node, self.config))
 
     def step(self) -> int:

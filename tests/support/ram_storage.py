@@ -16,6 +16,7 @@ class RamStorage:
         calls fail. None: no limit.
     fails: every write and erase fails and changes nothing.
     written: bytes written and erased so far.
+    reads: so many there were; from number `rots_after` on, what is read has a wrong bit.
     """
 
     def __init__(
@@ -31,7 +32,8 @@ class RamStorage:
         self.data = bytearray(data.ljust(count, bytes([ERASED])))
         self.budget: int | None = None
         self.fails = False
-        self.written = 0
+        self.written = self.reads = 0
+        self.rots_after: int | None = None
         self._ffi = ffi
         self._random = random.Random(seed)
         self._erasable = erasable
@@ -46,7 +48,11 @@ class RamStorage:
 
     def _read(self, _: Any, offset: int, data: Any, count: int) -> int:
         assert offset + count <= len(self.data)
-        self._ffi.memmove(data, bytes(self.data[offset : offset + count]), count)
+        there = bytearray(self.data[offset : offset + count])
+        self.reads += 1
+        if self.rots_after is not None and self.reads > self.rots_after:
+            there[0] ^= 1
+        self._ffi.memmove(data, bytes(there), count)
         return 0
 
     def _write(self, _: Any, offset: int, data: Any, count: int) -> int:

@@ -163,7 +163,19 @@ ANSWERED = {
         m.Read(section=1, offset=12, count=4084),
         m.DataRead(section=1, count=3, offset=12, total=15, data=b"abc"),
     ),
-    "stats": (lambda session: session.stats(), m.Stats(), m.StatsAre.of(range(15))),
+    "stats": (lambda session: session.stats(), m.Stats(), m.StatsAre.of(range(18))),
+    "save": (lambda session: session.save(3), m.Save(step=3), m.Saved(step=3, saves=9, bytes=500)),
+    "restore": (
+        lambda session: session.restore(77, 3),
+        m.Restore(run=77, step=3),
+        m.Restored(run=77, step=3, weights_crc=1),
+    ),
+    "provision": (
+        lambda session: session.provision(bytes(8), bytes(32)),
+        m.Provision(device_id=bytes(8), key=bytes(32)),
+        m.Provisioned(device_id=bytes(8)),
+    ),
+    "forget": (lambda session: session.forget(), m.Forget(), m.Forgotten()),
 }
 
 
@@ -176,7 +188,8 @@ def test_requests_and_their_answers(name: str) -> None:
     played.exchange()
     assert played.asked_since() == [question]
     assert played.tell(answer) == [answer]
-    assert played.session.state is SessionState.READY
+    after = SessionState.GREETED if name == "restore" else SessionState.READY
+    assert played.session.state is after
 
 
 def test_inference_awaits_no_gradient() -> None:
@@ -196,9 +209,10 @@ def test_each_state_takes_what_the_specification_says() -> None:
     taken = {
         SessionState.CLOSED: "",
         SessionState.CONNECTED: "HELLO",
-        SessionState.GREETED: "HELLO CONFIGURE READ STATS",
-        SessionState.READY: "HELLO CONFIGURE TRAIN INFER APPLY CLEAR RESCALE READ STATS",
-        SessionState.AWAITING: "HELLO CONFIGURE TRAIN INFER GRADIENT CLEAR READ STATS",
+        SessionState.GREETED: "HELLO CONFIGURE READ STATS RESTORE PROVISION FORGET",
+        SessionState.READY: "HELLO CONFIGURE TRAIN INFER APPLY CLEAR RESCALE READ STATS "
+        "SAVE RESTORE PROVISION FORGET",
+        SessionState.AWAITING: "HELLO CONFIGURE TRAIN INFER GRADIENT CLEAR READ STATS RESTORE",
     }
     played = Played()
     for state, names in taken.items():

@@ -38,7 +38,8 @@ struct cl_node_config {
     const struct cl_port *port;
     const struct cl_model *model;
     const struct cl_sensor *sensor;
-    void *memory; // aligned to 16
+    struct cl_saver *saver; // null without storage
+    void *memory;           // aligned to 16
     uint32_t memory_bytes;
 };
 

@@ -8,6 +8,7 @@
 #include "cutlayer/link.h"
 #include "cutlayer/message.h"
 #include "cutlayer/model.h"
+#include "cutlayer/saver.h"
 #include "cutlayer/train.h"
 
 #define CL_VERSION_MAJOR 0
@@ -22,6 +23,7 @@ enum cl_state {
     CL_STATE_SENDING = 4,
     CL_STATE_AWAITING = 5,
     CL_STATE_ADDING = 6,
+    CL_STATE_SAVING = 7,
 };
 
 // What happens to a session beside messages; the numbers are no kinds of messages.
@@ -33,6 +35,7 @@ enum cl_event {
     CL_EVENT_AWAITED = 0xF4,  // a sample to train with has
     CL_EVENT_ADDED = 0xF5,    // the last PIECE of a gradient was added
     CL_EVENT_DROPPED = 0xF6,  // a message in ADDING was refused
+    CL_EVENT_SAVED = 0xF7,    // a save ended, well or not
 };
 
 // The counters of STATS_ARE, in order.
@@ -52,6 +55,9 @@ enum cl_counter {
     CL_COUNTER_SAMPLES_ADDED,
     CL_COUNTER_STEPS_APPLIED,
     CL_COUNTER_MESSAGES_REFUSED,
+    CL_COUNTER_SAVES,
+    CL_COUNTER_STORAGE_BYTES,
+    CL_COUNTER_SAVE_TICKS,
     CL_COUNTER_COUNT,
 };
 
@@ -64,6 +70,7 @@ struct cl_session_config {
     int8_t *row;              // [channel_count of the trainable layer]
     void *train_memory;       // cl_train_bytes for the layer's optimizer_max, aligned to 8
     uint32_t train_bytes;
+    struct cl_saver *saver; // null without storage, or without a trainable layer
 };
 
 struct cl_session {
@@ -94,16 +101,16 @@ struct cl_session {
     uint32_t counters[CL_COUNTER_COUNT];
 };
 
-// Prepares a session that is CONNECTED, with the converted weights. Returns 0, or an error of
-// cl_train_init.
+// Prepares a session that is CONNECTED, with the newest state that the storage holds or else the
+// converted weights. Returns 0, or an error of cl_train_init.
 int32_t cl_session_init(struct cl_session *session,
                         const struct cl_session_config *config) CL_CHECK_RESULT;
 
 // Tells of an event. Returns 0, or CL_ERROR_STATE when the present state does not know it.
 int32_t cl_session_event(struct cl_session *session, enum cl_event event) CL_CHECK_RESULT;
 
-// Whether a message of this kind has to wait: while a sample is captured or sent, and, when it
-// changes what replies are made of, until the `outstanding` replies have arrived.
+// Whether a message of this kind has to wait: while a sample is captured or sent, or a state saved,
+// and, when it changes what replies are made of, until the `outstanding` replies have arrived.
 int32_t cl_session_waits(const struct cl_session *session, uint8_t kind, uint32_t outstanding);
 
 // Takes one message of any bytes. Returns 1 when `reply` has to be sent, 0 when there is no answer.

@@ -151,6 +151,19 @@ void cl_train_clear(struct cl_train *train);
 int32_t cl_train_apply(struct cl_train *train, float gradient_scale,
                        float learning_rate) CL_CHECK_RESULT;
 
+// What a saved state holds of the memory that cl_train_init laid out: all but the accumulator and
+// the rows that wait.
+#define CL_TRAIN_SPANS 3
+
+struct cl_train_span {
+    void *data;
+    uint32_t bytes;
+};
+
+// The parts of the memory, in order; and the sum of their bytes for an optimizer. Never fails.
+void cl_train_spans(const struct cl_train *train, struct cl_train_span spans[CL_TRAIN_SPANS]);
+uint32_t cl_train_span_bytes(const struct cl_trainable *layer, enum cl_optimizer optimizer);
+
 // Sets a new output scale and zero point (the host widens the range when too many outputs
 // saturate), and works out the multipliers anew. Returns 0 or CL_ERROR_VALUE (nothing changed).
 int32_t cl_train_rescale(struct cl_train *train, float output_scale,

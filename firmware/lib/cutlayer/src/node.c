@@ -169,6 +169,7 @@ int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config)
         .row = (int8_t *)parts.row,
         .train_memory = parts.train,
         .train_bytes = parts.train_bytes,
+        .saver = model->trainable ? config->saver : 0,
     };
     int32_t result = cl_link_init(&node->link, &link);
     if (result >= 0) {
@@ -256,6 +257,18 @@ static void send_sample(struct cl_node *node)
     }
 }
 
+static void save(struct cl_node *node)
+{
+    struct cl_link_token reply;
+    uint32_t start = ticks(node);
+    struct cl_saver *saver = node->config.saver;
+    int32_t result = saver->calls->save(saver, &node->session, &reply);
+    node->session.counters[CL_COUNTER_SAVE_TICKS] += ticks(node) - start;
+    if (result > 0) {
+        send(node, &reply);
+    }
+}
+
 // Takes the next message when the session does. Returns 1 when it took one.
 static int32_t take_message(struct cl_node *node)
 {
@@ -300,6 +313,10 @@ static uint32_t work(struct cl_node *node)
     if (node->session.state == CL_STATE_SENDING) {
         send_sample(node);
         return node->session.state != CL_STATE_SENDING ? 0 : IDLE_MS;
+    }
+    if (node->session.state == CL_STATE_SAVING) {
+        save(node);
+        return 0;
     }
     return IDLE_MS;
 }

@@ -11,19 +11,32 @@ static void drop_step(struct cl_session *session)
     }
 }
 
+int32_t cl_session_start_over(struct cl_session *session)
+{
+    const struct cl_session_config *config = &session->config;
+    const struct cl_trainable *layer = config->model->trainable;
+    session->configured = 0;
+    session->has_applied = 0;
+    session->run = 0;
+    if (!layer) {
+        return 0;
+    }
+    struct cl_train_config train = {layer->optimizer_max, 0.9f, 0.999f, 1e-7f};
+    int32_t result =
+        cl_train_init(&session->train, layer, &train, config->train_memory, config->train_bytes);
+    return result < 0 ? result : 0;
+}
+
 int32_t cl_session_init(struct cl_session *session, const struct cl_session_config *config)
 {
     memset(session, 0, sizeof *session);
     session->config = *config;
     session->cut = (uint16_t)(config->model->head.cut_count - 1);
-    if (cl_session_is_trainable(session)) {
-        const struct cl_trainable *layer = config->model->trainable;
-        struct cl_train_config train = {layer->optimizer_max, 0.9f, 0.999f, 1e-7f};
-        int32_t result = cl_train_init(&session->train, layer, &train, config->train_memory,
-                                       config->train_bytes);
-        return result < 0 ? result : 0;
+    int32_t result = cl_session_start_over(session);
+    if (result == 0 && config->saver) {
+        config->saver->calls->open(config->saver, session);
     }
-    return 0;
+    return result;
 }
 
 // --- messages ---
@@ -167,8 +180,7 @@ static int32_t on_piece(struct cl_session *session, const struct cl_message *mes
     return result < 0 ? result : cl_session_event(session, CL_EVENT_ADDED);
 }
 
-// CRC-32 of the master weights and the master bias as they are on the wire.
-static uint32_t weights_crc(const struct cl_session *session)
+uint32_t cl_session_weights_crc(const struct cl_session *session)
 {
     const struct cl_trainable *layer = session->config.model->trainable;
     uint32_t count = layer->weight_count + layer->channel_count;
@@ -206,7 +218,7 @@ static int32_t on_apply(struct cl_session *session, const struct cl_message *mes
     session->has_applied = 1;
     session->applied.step = session->train.step;
     session->applied.saturated = saturated;
-    session->applied.weights_crc = weights_crc(session);
+    session->applied.weights_crc = cl_session_weights_crc(session);
     session->counters[CL_COUNTER_STEPS_APPLIED]++;
     return 1;
 }
@@ -253,6 +265,14 @@ static int32_t on_stats(struct cl_session *session, const struct cl_message *mes
     return 1;
 }
 
+// SAVE and RESTORE.
+static int32_t on_saver(struct cl_session *session, const struct cl_message *message,
+                        struct cl_link_token *reply)
+{
+    struct cl_saver *saver = session->config.saver;
+    return saver ? saver->calls->take(saver, session, message, reply) : CL_ERROR_STORAGE;
+}
+
 // --- states (SPEC.md, section 3.2) ---
 
 #define IN(state) (1u << (state))
@@ -263,7 +283,8 @@ static int32_t on_stats(struct cl_session *session, const struct cl_message *mes
 #define SENDING IN(CL_STATE_SENDING)
 #define AWAITING IN(CL_STATE_AWAITING)
 #define ADDING IN(CL_STATE_ADDING)
-#define ANY 0x7Fu
+#define SAVING IN(CL_STATE_SAVING)
+#define ANY 0xFFu
 #define SAME 0xFFu
 
 // A message or event, the states that take it, the state it leads to when its handler has no error.
@@ -284,12 +305,15 @@ static const struct rule {
     {CL_RESCALE, READY, SAME, on_rescale},
     {CL_READ, GREETED | READY | AWAITING, SAME, on_read},
     {CL_STATS, GREETED | READY | AWAITING, SAME, on_stats},
+    {CL_SAVE, READY, CL_STATE_SAVING, on_saver},
+    {CL_RESTORE, GREETED | READY | AWAITING, CL_STATE_GREETED, on_saver},
     {CL_EVENT_CAPTURED, CAPTURING, CL_STATE_SENDING, 0},
     {CL_EVENT_FAILED, CAPTURING, CL_STATE_READY, 0},
     {CL_EVENT_SENT, SENDING, CL_STATE_READY, 0},
     {CL_EVENT_AWAITED, SENDING, CL_STATE_AWAITING, 0},
     {CL_EVENT_ADDED, ADDING, CL_STATE_READY, 0},
     {CL_EVENT_DROPPED, ADDING, CL_STATE_READY, 0},
+    {CL_EVENT_SAVED, SAVING, CL_STATE_READY, 0},
     {CL_EVENT_OPENED, ANY, CL_STATE_CONNECTED, 0},
 };
 
@@ -318,9 +342,10 @@ int32_t cl_session_event(struct cl_session *session, enum cl_event event)
 
 int32_t cl_session_waits(const struct cl_session *session, uint8_t kind, uint32_t outstanding)
 {
-    int changes = kind == CL_CONFIGURE || kind == CL_APPLY || kind == CL_RESCALE;
-    return session->state == CL_STATE_CAPTURING || session->state == CL_STATE_SENDING ||
-           (changes && outstanding > 0);
+    int changes = kind == CL_CONFIGURE || kind == CL_APPLY || kind == CL_RESCALE ||
+                  kind == CL_SAVE || kind == CL_RESTORE;
+    int is_busy = (IN(session->state) & (CAPTURING | SENDING | SAVING)) != 0;
+    return is_busy || (changes && outstanding > 0);
 }
 
 // Finds the rule and follows it. Returns what the handler returns.
@@ -338,8 +363,8 @@ static int32_t follow(struct cl_session *session, const struct cl_message *messa
     return result;
 }
 
-static void refuse(struct cl_session *session, uint8_t about, int32_t code, uint32_t detail,
-                   struct cl_link_token *reply)
+void cl_session_refuse(struct cl_session *session, uint8_t about, int32_t code, uint32_t detail,
+                       struct cl_link_token *reply)
 {
     session->counters[CL_COUNTER_MESSAGES_REFUSED]++;
     *reply = cl_session_token(CL_ERROR, about, (uint32_t)code, detail);
@@ -359,7 +384,7 @@ int32_t cl_session_take(struct cl_session *session, const uint8_t *payload, uint
     if (result >= 0) {
         return result;
     }
-    refuse(session, message.kind, result, (uint32_t)session->state, reply);
+    cl_session_refuse(session, message.kind, result, (uint32_t)session->state, reply);
     if (session->state == CL_STATE_ADDING) {
         result = cl_session_event(session, CL_EVENT_DROPPED);
     }
@@ -402,7 +427,7 @@ int32_t cl_session_captured(struct cl_session *session, int32_t label)
 
 int32_t cl_session_failed(struct cl_session *session, int32_t code, struct cl_link_token *reply)
 {
-    refuse(session, CL_SAMPLE, CL_ERROR_SENSOR, (uint32_t)code, reply);
+    cl_session_refuse(session, CL_SAMPLE, CL_ERROR_SENSOR, (uint32_t)code, reply);
     return cl_session_event(session, CL_EVENT_FAILED);
 }
 

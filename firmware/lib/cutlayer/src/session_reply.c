@@ -42,6 +42,9 @@ static int32_t encode_welcome(const struct cl_session *session, uint8_t *payload
         welcome.output_zero_point = session->train.params.output_zero_point;
         welcome.train_bytes = session->config.train_bytes;
     }
+    if (session->config.saver) {
+        session->config.saver->calls->describe(session->config.saver, session, &welcome);
+    }
     memcpy(welcome.device_id, session->device_id, CL_DEVICE_ID_BYTES);
     return cl_welcome_encode(&welcome, payload);
 }
@@ -156,6 +159,10 @@ int32_t cl_session_encode(const struct cl_session *session, const struct cl_link
                                   session->train.params.output_zero_point, token->first, payload);
     case CL_DATA_READ:
         return encode_read(session, token, payload, capacity);
+    case CL_SAVED:
+    case CL_RESTORED:
+        return session->config.saver->calls->encode(session->config.saver, session,
+                                                    TOKEN_KIND(token), payload);
     case CL_STATS_ARE:
         return cl_stats_are_encode(session->counters, CL_COUNTER_COUNT, payload);
     default:

@@ -45,4 +45,14 @@ struct cl_cut cl_session_cut(const struct cl_session *session);
 // Bytes of a section that READ reads, and where it lies; 0 for one that is not there.
 uint32_t cl_session_section(const struct cl_session *session, uint8_t section, const void **data);
 
+// Sets the ERROR to send, and counts it.
+void cl_session_refuse(struct cl_session *session, uint8_t about, int32_t code, uint32_t detail,
+                       struct cl_link_token *reply);
+
+// The converted weights, step 0. Returns 0 or an error of cl_train_init.
+int32_t cl_session_start_over(struct cl_session *session) CL_CHECK_RESULT;
+
+// CRC-32 of the master weights and the master bias as they are on the wire.
+uint32_t cl_session_weights_crc(const struct cl_session *session);
+
 #endif

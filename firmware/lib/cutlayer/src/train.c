@@ -74,6 +74,24 @@ static void lay_out(struct cl_train *train, void *memory)
     train->shift = train->weights + layer->weight_count;
 }
 
+void cl_train_spans(const struct cl_train *train, struct cl_train_span spans[CL_TRAIN_SPANS])
+{
+    const struct cl_trainable *layer = train->layer;
+    void *const vectors = train->master ? (void *)train->master : (void *)train->bfloat16[0];
+    const uint32_t channel_bytes = 4u * layer->channel_count;
+    spans[0] = (struct cl_train_span){train->weight_scale, channel_bytes};
+    spans[1] = (struct cl_train_span){train->bias, 2u * channel_bytes}; // and the multipliers
+    spans[2] = (struct cl_train_span){vectors, 0};                      // and weights and shifts
+    spans[2].bytes = cl_train_span_bytes(layer, train->config.optimizer) - 3u * channel_bytes;
+}
+
+uint32_t cl_train_span_bytes(const struct cl_trainable *layer, enum cl_optimizer optimizer)
+{
+    const uint32_t vectors = optimizer == CL_OPTIMIZER_ADAM ? 3 : 2;
+    const uint32_t size = layer->master == CL_MASTER_BFLOAT16 ? 2 : 4;
+    return 12u * layer->channel_count + (size * vectors + 1u) * parameter_count(layer);
+}
+
 static void put_master(const struct cl_train *train, uint32_t parameter, float value)
 {
     if (train->master) {
