@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -140,9 +141,12 @@ async def test_a_word_that_nobody_says_is_asked_for_again(bundle, firmware, tmp_
 
 
 @pytest.mark.slow
-async def test_a_person_at_a_terminal_sees_what_to_do_and_how_it_goes(bundle, firmware, tmp_path):
+@pytest.mark.qemu
+async def test_a_person_at_a_terminal_sees_what_to_do_and_how_it_goes(bundle, tmp_path):
     speaker = Speaker(tmp_path / "live.pcm", seed=4)
-    async with emulate(board("native"), firmware, live=speaker.microphone) as node:
+    spec = board("qemu_mps2_an386")
+    firmware = await asyncio.to_thread(build_firmware, spec, bundle)
+    async with emulate(spec, firmware, live=speaker.microphone) as node:
         command = [*CUTLAYER, "teach", *WORDS, "--device", node.url, "--bundle", str(bundle)]
         command += ["--out", str(tmp_path / "out")]
         async with Terminal(command) as terminal:
@@ -199,8 +203,6 @@ def test_without_a_bundle_it_says_where_one_comes_from(tmp_path):
 
 
 async def test_a_board_without_a_live_microphone_is_refused(bundle, firmware, tmp_path):
-    import asyncio
-
     async with emulate(board("native"), firmware) as node:
         arguments = ("yes", "--bundle", str(bundle), "--device", node.url, "--out", str(tmp_path / "out"))
         said = await asyncio.to_thread(refused, *arguments)
