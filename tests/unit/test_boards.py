@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,15 @@ OTHERS = [
     "netduinoplus2",
     "stm32f4_discovery",
     "nrf52840dk",
+    "lm3s6965evb",
 ]
+
+CHIP_LINES_MAX = 150
+CHIPS = {path.parent.name: path for path in (PROJECT_FOLDER / "firmware" / "port").glob("*/chip.c")}
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text().splitlines())
 
 
 @pytest.fixture(params=[spec.name for spec in boards()])
@@ -54,6 +63,17 @@ def test_a_linker_script_has_its_memory_from_the_board(spec: BoardSpec) -> None:
     if "linker_script" in build:
         assert (PROJECT_FOLDER / build["linker_script"]).is_file()
         assert int(build["flash_origin"], 0) % 1024 == int(build["ram_origin"], 0) % 1024 == 0
+
+
+@pytest.mark.parametrize("port", sorted(CHIPS))
+def test_a_cortex_m_chip_is_a_short_file(port: str) -> None:
+    assert lines_of(CHIPS[port]) <= CHIP_LINES_MAX
+
+
+def test_the_porting_guide_counts_the_lines_of_every_chip() -> None:
+    guide = (PROJECT_FOLDER / "PORTING.md").read_text()
+    said = re.findall(r"^\| `firmware/port/(\w+)/chip\.c` \| (\d+) \|", guide, flags=re.MULTILINE)
+    assert {port: int(lines) for port, lines in said} == {port: lines_of(CHIPS[port]) for port in CHIPS}
 
 
 def test_environment_names_are_the_boards_names(spec: BoardSpec) -> None:
