@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from cutlayer_boards.usb import Port
 
 _TAIL_LINES = 20
+_UPLOAD_FAILED = re.compile(r"\*\*\* \[upload\] Error (\d+)")
 
 _NOT_THERE = (
     r"[Pp]lease specify `?upload_port|No device found|could ?n.t (?:open|find)|can.t open device|open failed"
-    r"|No DFU capable|No accessible RP2040|FileNotFoundError.*tty"
+    r"|No DFU capable|No J-Link device found|No accessible RP2040|FileNotFoundError.*tty"
 )
 # What PlatformIO and the uploaders say, and what to do. The first that matches is told.
 _CAUSES: tuple[tuple[str, str, str], ...] = (
@@ -38,7 +40,10 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (r"UnknownPackageError|UnknownPlatform|Could not find the package",
      "PlatformIO does not find the platform or a library of {board}",
      "pio pkg install -e {environment} says which; see boards/{board}.ini"),
-    (r"Permission denied|PermissionError|LIBUSB_ERROR_ACCESS",
+    (r"LIBUSB_ERROR_ACCESS",
+     "the USB device of {board} may not be opened",
+     "plug it in again for the uploader's udev rules; else: " + DIALOUT.replace("dialout", "plugdev")),
+    (r"Permission denied|PermissionError",
      "the port of {board} may not be opened",
      DIALOUT),
     (_NOT_THERE,
@@ -99,6 +104,9 @@ def plan_upload(
             f"cutlayer emulate --board {board.name} --bundle {bundle}",
         )
     check_bundle(board, bundle)
+    if port is not None and port.startswith("/") and not Path(port).exists():
+        # avrdude waits forever for a port that does not exist
+        raise BoardError(f"there is no port {port}", "look at those that there are: cutlayer devices")
     if port is None and "$UPLOAD_PORT" in upload.get("command", "$UPLOAD_PORT"):
         port = _find_port(board, ports, choose)
     command = [*platformio(), "run", "-e", board.environment, "-t", "upload"]
@@ -128,8 +136,10 @@ def check_bundle(board: BoardSpec, bundle: Path) -> None:
     """
     again = f"convert the model again: cutlayer convert MODEL.keras --board {board.name} ..."
     manifest = _manifest(bundle)
+    # Another board's table has its stack and kernels: there the linker says what does not fit.
+    lines = manifest.get("memory", []) if manifest.get("board") == board.name else []
     for section, budget in (("ram", board.ram_bytes), ("flash", board.flash_bytes)):
-        used = sum(line["bytes"] for line in manifest.get("memory", []) if line["section"] == section)
+        used = sum(line["bytes"] for line in lines if line["section"] == section)
         if used > budget:
             raise BoardError(
                 f"{bundle} takes {used} bytes of {section.upper() if section == 'ram' else section}, and "
@@ -193,15 +203,33 @@ def run_upload(upload: Upload, say: Callable[[str], None]) -> None:
 def upload_error(upload: Upload, lines: list[str]) -> BoardError:
     """What PlatformIO's last words mean."""
     board = upload.board
+    if own := _own_error(lines):
+        return own
     for pattern, message, hint in _CAUSES:
         line = next((line.strip() for line in lines if re.search(pattern, line)), None)
         if line is not None:
             names = {"board": board.name, "environment": board.environment, "line": line}
             return BoardError(message.format(**names), hint.format(**names, apt=board.apt_packages or "..."))
+    failed = next((found for line in lines if (found := _UPLOAD_FAILED.search(line))), None)
+    if failed is not None:
+        return BoardError(
+            f"{board.name} was not flashed, its uploader ended with code {failed[1]}:\n"
+            + "\n".join(lines[-_TAIL_LINES:]),
+            "the board may hold half a firmware: reset it, check cable and power, and flash it again",
+        )
     return BoardError(
         f"PlatformIO could not flash {board.name}:\n" + "\n".join(lines[-_TAIL_LINES:]),
         f"all of it: {upload} -v",
     )
+
+
+def _own_error(lines: list[str]) -> BoardError | None:
+    """What the project's own build scripts say: a line "error: ..." and one "next: ..." behind it."""
+    for line, following in itertools.pairwise([*lines, ""]):
+        if line.startswith("error: "):
+            hint = following.removeprefix("next: ") if following.startswith("next: ") else None
+            return BoardError(line.removeprefix("error: "), hint)
+    return None
 
 
 @click.command()

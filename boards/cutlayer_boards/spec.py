@@ -38,6 +38,8 @@ class BoardSpec:
         eeprom_bytes: That recordings may lie in; 0 without.
         recordings_origin: Address of the flash that is kept for recordings, not in `flash_bytes`.
         recordings_bytes: And how large that is; 0 where there is none.
+        recordings_command: What writes an image of recordings, as a person types it, with $SOURCE, $ORIGIN
+            and $UPLOAD_PORT to fill in; "" where the board has no place for them.
         max_payload: The longest payload that the node takes (CL_NODE_MAX_PAYLOAD).
         window_frames: Frames that it holds out of order plus one (CL_NODE_WINDOW_FRAMES).
         receive_bytes: The port's ring of received bytes.
@@ -66,6 +68,7 @@ class BoardSpec:
     eeprom_bytes: int
     recordings_origin: int
     recordings_bytes: int
+    recordings_command: str
     max_payload: int
     window_frames: int
     receive_bytes: int
@@ -116,6 +119,7 @@ def _read(path: Path) -> BoardSpec:
         eeprom_bytes=own.get("eeprom_bytes", 0),
         recordings_origin=int(own.get("recordings_origin", "0"), 0),
         recordings_bytes=own.get("recordings_bytes", 0),
+        recordings_command=upload.get("recordings_command", ""),
         max_payload=own.get("max_payload", 952),
         window_frames=own.get("window_frames", 4),
         receive_bytes=own.get("receive_bytes", 4096),

@@ -57,7 +57,7 @@ def convert(
     verify: bool,
     as_json: bool,
 ) -> None:
-    """Cut a Keras MODEL after a layer and compile its head for a board."""
+    """Cut a Keras MODEL after a layer and compile its head."""
     from pathlib import Path
 
     from cutlayer_boards.console import console, print_json, progress

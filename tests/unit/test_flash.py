@@ -88,10 +88,14 @@ def test_pio_is_given_the_environment_the_bundle_and_the_port(fake_pio, bundle, 
     assert json.loads(result.stdout)["port"] == "/dev/ttyACM0"
 
 
-def test_named_port_is_taken_whatever_is_there(fake_pio, bundle, monkeypatch) -> None:
-    given = fake_pio()
-    assert run(bundle, [MEGA, CLONE], monkeypatch, "--port", "/dev/ttyS0").exit_code == 0
-    assert given.read_text().splitlines()[-1] == "/dev/ttyS0"
+def test_named_port_is_taken_whatever_is_there(fake_pio, bundle, monkeypatch, tmp_path) -> None:
+    given, port = fake_pio(), tmp_path / "ttyS0"
+    refused = run(bundle, [MEGA, CLONE], monkeypatch, "--port", str(port))
+    assert str(refused.exception) == f"there is no port {port}"
+    assert not given.exists()
+    port.touch()
+    assert run(bundle, [MEGA, CLONE], monkeypatch, "--port", str(port)).exit_code == 0
+    assert given.read_text().splitlines()[-1] == str(port)
 
 
 def test_port_is_asked_for_when_several_could_be_the_board(bundle) -> None:
@@ -150,7 +154,8 @@ def test_bundle_that_does_not_fit(tmp_path, section, said) -> None:
 
 
 def test_bundle_converted_for_another_board(tmp_path) -> None:
-    folder = make_bundle(tmp_path / "arm", board="stm32f4_discovery")
+    memory = [{"name": "stack", "section": "ram", "bytes": 65536}]
+    folder = make_bundle(tmp_path / "arm", board="stm32f4_discovery", memory=memory)
     check_bundle(board("megaatmega2560"), folder)
     check_bundle(board("netduinoplus2"), folder)
 
@@ -180,6 +185,9 @@ def test_bundle_without_the_boards_engine(bundle) -> None:
         ("Error: Please specify `upload_port`\n", "no megaatmega2560 is connected", "cutlayer devices"),
         ("Error: open failed\n", "no megaatmega2560 is connected", "cutlayer devices"),
         ("sh: 1: avrdude: not found\n", "missing: sh: 1: avrdude: not found", "sudo apt-get install"),
+        ("error: avrdude is gone\nnext: fetch it\n", "avrdude is gone", "fetch it"),
+        ("LIBUSB_ERROR_ACCESS\n", "USB device of megaatmega2560 may not be", "usermod -aG plugdev"),
+        ("*** [upload] Error 7\n", "its uploader ended with code 7", "flash it again"),
         ("ld: region `RAM' overflowed by 80 bytes\n", "does not fit megaatmega2560", "cut earlier"),
         (
             "something new\n",

@@ -1,9 +1,10 @@
 """Builds the firmware with the compiler that the board's JSON names (build.toolchain)."""
 
+import shlex
 import shutil
 import sys
 
-from SCons.Script import AlwaysBuild, Default, DefaultEnvironment
+from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Default, DefaultEnvironment
 
 env = DefaultEnvironment()
 board = env.BoardConfig()
@@ -15,6 +16,18 @@ for tool in ("gcc", "g++"):
         packages = board.get("build.apt_packages")
         sys.stderr.write(f"error: {prefix}{tool} is not installed\nnext: sudo apt-get install {packages}\n")
         env.Exit(1)
+
+
+def need_uploaders(commands):
+    """Ends the build where a program of upload.command is not on PATH."""
+    packages = board.get("build.apt_packages").split()
+    for uploader in [shlex.split(part)[0] for part in commands.split("&&")]:
+        if not shutil.which(uploader, path=env["ENV"]["PATH"]):
+            wanted = uploader if uploader in packages else " ".join(packages)
+            sys.stderr.write(f"error: {uploader}, which flashes {env['BOARD']}, is not installed\n")
+            sys.stderr.write(f"next: sudo apt-get install {wanted}\n")
+            env.Exit(1)
+
 
 machine = board.get("build.machine_flags", [])
 env.Replace(
@@ -60,5 +73,7 @@ if board.get("build.linker_script", None):
     env.Depends(program, env.subst("$LDSCRIPT_PATH"))
 AlwaysBuild(env.Alias("buildprog", program))
 if command := board.get("upload.command", None):
+    if "upload" in COMMAND_LINE_TARGETS:  # before the build, not after it
+        need_uploaders(command)
     AlwaysBuild(env.Alias("upload", program, env.VerboseAction(command, "Uploading $SOURCE")))
 Default("buildprog")
