@@ -92,8 +92,8 @@ def _write(image: bytes, path: Path) -> None:
 def recordings(board_name: str, microphone: Path, out: Path, port: str | None, as_json: bool) -> None:
     """Make the image of a board's own recordings.
 
-    Prints the command that writes it. For boards without a microphone: they keep recordings in EEPROM, or in flash behind the firmware's.
-    `cutlayer flash` does not touch them.
+    Prints the command that writes it. For boards without a microphone: they keep recordings in EEPROM, or
+    in flash behind the firmware's. `cutlayer flash` does not touch them.
     """
     from cutlayer_boards.console import print_json
     from cutlayer_boards.spec import board
