@@ -11,8 +11,10 @@
 // Code bytes that COBS adds at most to a body of `bytes` and its CRC-32.
 #define CL_FRAME_CODE_BYTES(bytes) (((bytes) + CL_FRAME_CRC_BYTES + 253u) / 254u)
 
-// Bytes of the longest frame of a body of `bytes`, its zero byte included.
+// Bytes of the longest frame of a body of `bytes`, its zero byte included: for static arrays, and
+// in less code.
 #define CL_FRAME_BYTES(bytes) ((bytes) + CL_FRAME_CRC_BYTES + CL_FRAME_CODE_BYTES(bytes) + 1u)
+uint32_t cl_frame_bytes(uint32_t bytes);
 
 // CRC-32 of IEEE 802.3 (zlib's) over `count` bytes, going on from `crc`; start with 0.
 uint32_t cl_crc32(uint32_t crc, const void *data, uint32_t count);

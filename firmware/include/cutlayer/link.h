@@ -7,6 +7,7 @@
 #define CUTLAYER_LINK_H
 
 #include "cutlayer/frame.h"
+#include "cutlayer/guard.h"
 #include "cutlayer/window.h"
 
 #define CL_WIRE_VERSION 2u
@@ -19,7 +20,7 @@
 #define CL_LINK_CONTROL_BYTES CL_FRAME_BYTES(CL_LINK_HEADER_BYTES)
 
 // Bytes of one receive buffer, of the frame being written, and of all the memory that cl_link_init
-// needs.
+// needs. With a guard, `max_payload` is CL_GUARD_FRAME_BYTES more than the link's.
 #define CL_LINK_BODY_BYTES(max_payload)                                                            \
     ((CL_LINK_HEADER_BYTES + (uint32_t)(max_payload) + CL_FRAME_CRC_BYTES + 3u) & ~(uint32_t)3u)
 #define CL_LINK_STAGE_BYTES(max_payload)                                                           \
@@ -43,8 +44,9 @@ struct cl_link_config {
     uint16_t max_payload;   // longest payload taken, 128 to 4096; no longer one is sent either
     uint16_t window_frames; // 1 to 17
     uint16_t window_bytes;  // bytes of frames that the receive buffer below holds; at least one
-                            // longest frame
+                            // longest frame, sealed where there is a guard
     uint32_t dead_ms;       // silence that ends a connection; 0: 10 s
+    const struct cl_guard *guard; // null: every connection is plain
 
     // Writes the payload of `token`. Called at each transmission, so it has to give a message that
     // is right at that time. Returns its bytes, 1 to `capacity`; anything else ends the connection.
@@ -57,6 +59,9 @@ struct cl_link_config {
 
 struct cl_link {
     struct cl_link_config config;
+    // Host: set by cl_link_connect, so that a board's build leaves it out.
+    void (*take_syn_ack)(struct cl_link *link, const uint8_t *body, uint32_t bytes,
+                         uint32_t now_ms);
     enum cl_link_state state;
     uint16_t connection;
     uint8_t events; // set of cl_link_event not yet asked for
@@ -66,6 +71,7 @@ struct cl_link {
     uint8_t ping_due;
     uint8_t reset_due;
     uint8_t idle;            // 1 when nothing was waited for
+    uint8_t seal_bytes;      // of each frame of this connection; 0 where it is plain
     uint16_t syn_connection; // that SYN_ACK answers
     uint16_t reset_connection;
 
@@ -74,10 +80,11 @@ struct cl_link {
     uint16_t peer_max_payload;
     uint16_t credit_sent;
     uint32_t heard_ms; // when something valid came, or waiting began
-    uint32_t syn_ms;   // host: when SYN was sent last
 
     // The frame being written.
     uint8_t *stage;
+    uint8_t *stage_body; // where its body lies until it is encoded
+    uint16_t stage_capacity;
     uint32_t stage_bytes;
     uint32_t stage_written;
     int32_t stage_seq; // of its DATA, or -1
@@ -85,6 +92,7 @@ struct cl_link {
     // Receive buffers, and the decoder that fills one of them.
     struct cl_frame_decoder decoder;
     uint8_t *buffers;
+    uint16_t buffer_bytes; // of each
 
     uint32_t frames_received;
     uint32_t frames_malformed;

@@ -5,6 +5,21 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+
+// One store each: compilers merge the bytes of a load, but not those of a store.
+static inline void cl_put_u16(uint8_t *bytes, uint16_t value)
+{
+    memcpy(bytes, &value, sizeof value);
+}
+
+static inline void cl_put_u32(uint8_t *bytes, uint32_t value)
+{
+    memcpy(bytes, &value, sizeof value);
+}
+
+#else
+
 static inline void cl_put_u16(uint8_t *bytes, uint16_t value)
 {
     bytes[0] = (uint8_t)(value & 0xFFu);
@@ -16,6 +31,8 @@ static inline void cl_put_u32(uint8_t *bytes, uint32_t value)
     cl_put_u16(bytes, (uint16_t)(value & 0xFFFFu));
     cl_put_u16(bytes + 2, (uint16_t)(value >> 16));
 }
+
+#endif
 
 static inline void cl_put_f32(uint8_t *bytes, float value)
 {

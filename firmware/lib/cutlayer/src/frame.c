@@ -19,6 +19,11 @@ uint32_t cl_crc32(uint32_t crc, const void *data, uint32_t count)
     return ~crc & 0xFFFFFFFFu;
 }
 
+uint32_t cl_frame_bytes(uint32_t bytes)
+{
+    return CL_FRAME_BYTES(bytes);
+}
+
 struct cobs {
     uint8_t *out;
     uint32_t count;
@@ -53,7 +58,7 @@ static void cobs_put(struct cobs *cobs, uint8_t byte)
 
 int32_t cl_frame_encode(uint8_t *frame, uint32_t capacity, const uint8_t *body, uint32_t body_bytes)
 {
-    if (capacity < CL_FRAME_BYTES(body_bytes)) {
+    if (capacity < cl_frame_bytes(body_bytes)) {
         return CL_ERROR_MEMORY;
     }
     struct cobs cobs = {.out = frame};

@@ -14,16 +14,14 @@ enum cl_frame_kind {
     CL_FRAME_PING = 6,
 };
 
-#define CL_LINK_PARAMETERS_BYTES 8u
-#define CL_LINK_SYN_MS 500u
-
-struct cl_frame_header {
-    uint8_t kind;
-    uint16_t connection;
-    uint16_t seq;
-    uint16_t ack;
-    uint16_t sack;
-    uint16_t credit;
+// Places of a body's fields.
+enum cl_link_field {
+    CL_LINK_KIND = 0,
+    CL_LINK_CONNECTION = 2,
+    CL_LINK_SEQ = 4,
+    CL_LINK_ACK = 6,
+    CL_LINK_SACK = 8,
+    CL_LINK_CREDIT = 10,
 };
 
 // Ends the connection, if there is one, and tells so.

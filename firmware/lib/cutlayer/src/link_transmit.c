@@ -1,65 +1,70 @@
 #include "link_state.h"
 
-// Makes the frame to write next from the header and the payload that lies behind it already.
-static void stage(struct cl_link *link, const struct cl_frame_header *header,
-                  uint32_t payload_bytes)
+// Starts the body to send next; its payload lies behind the header already, or is to be written.
+static uint8_t *start_body(struct cl_link *link, enum cl_frame_kind kind, uint16_t connection)
 {
-    uint32_t capacity = CL_LINK_STAGE_BYTES(link->config.max_payload);
-    uint8_t *body = link->stage +
-                    CL_FRAME_CODE_BYTES(CL_LINK_HEADER_BYTES + (uint32_t)link->config.max_payload);
-    body[0] = header->kind;
-    body[1] = 0;
-    cl_put_u16(body + 2, header->connection);
-    cl_put_u16(body + 4, header->seq);
-    cl_put_u16(body + 6, header->ack);
-    cl_put_u16(body + 8, header->sack);
-    cl_put_u16(body + 10, header->credit);
-    int32_t result =
-        cl_frame_encode(link->stage, capacity, body, CL_LINK_HEADER_BYTES + payload_bytes);
-    link->stage_bytes = result > 0 ? (uint32_t)result : 0;
+    uint8_t *body = link->stage_body;
+    memset(body, 0, CL_LINK_HEADER_BYTES);
+    body[0] = (uint8_t)kind;
+    cl_put_u16(body + CL_LINK_CONNECTION, connection);
+    return body;
+}
+
+// Makes the frame of a body of `bytes`; none when there are none.
+static void stage(struct cl_link *link, int32_t bytes)
+{
+    if (bytes > 0) {
+        bytes =
+            cl_frame_encode(link->stage, link->stage_capacity, link->stage_body, (uint32_t)bytes);
+    }
+    link->stage_bytes = bytes > 0 ? (uint32_t)bytes : 0;
     link->stage_written = 0;
     link->stage_seq = -1;
 }
 
-static uint8_t *stage_payload(struct cl_link *link)
-{
-    return link->stage + CL_LINK_HEADER_BYTES +
-           CL_FRAME_CODE_BYTES(CL_LINK_HEADER_BYTES + (uint32_t)link->config.max_payload);
-}
-
 static void stage_syn(struct cl_link *link)
 {
-    uint8_t *parameters = stage_payload(link);
-    struct cl_frame_header header = {.kind = CL_FRAME_SYN, .credit = link->config.window_bytes};
-    header.connection = link->connection;
-    if (link->config.role == CL_LINK_BOARD) {
-        header.kind = CL_FRAME_SYN_ACK;
-        header.connection = link->syn_connection;
-    }
+    const struct cl_guard *guard = link->config.guard;
+    int is_board = link->config.role == CL_LINK_BOARD;
+    uint16_t connection = is_board ? link->syn_connection : link->connection;
+    uint8_t *body = start_body(link, is_board ? CL_FRAME_SYN_ACK : CL_FRAME_SYN, connection);
+    uint8_t *parameters = body + CL_LINK_HEADER_BYTES;
+    uint32_t bytes = CL_GUARD_PARAMETERS_BYTES;
+    cl_put_u16(body + CL_LINK_CREDIT, link->config.window_bytes);
     parameters[0] = CL_WIRE_VERSION;
-    parameters[1] = 0;
+    parameters[1] = CL_SECURITY_PLAIN;
     cl_put_u16(parameters + 2, link->config.max_payload);
     cl_put_u16(parameters + 4, link->config.window_bytes);
     cl_put_u16(parameters + 6, link->config.window_frames);
-    stage(link, &header, CL_LINK_PARAMETERS_BYTES);
+    if (guard) {
+        bytes = guard->introduce(guard->context, connection, parameters);
+    }
+    stage(link, (int32_t)(CL_LINK_HEADER_BYTES + bytes));
     link->syn_due = 0;
 }
 
-// A frame of the present connection; it says what has arrived, so nothing else has to.
-static void stage_connected(struct cl_link *link, enum cl_frame_kind kind, uint16_t seq,
-                            uint32_t payload_bytes)
+// A frame of the present connection; it says what has arrived, so nothing else has to. Returns 0
+// when no seal is left for it: the connection is gone.
+static int stage_connected(struct cl_link *link, enum cl_frame_kind kind, uint16_t seq,
+                           uint32_t payload_bytes)
 {
-    struct cl_frame_header header = {
-        .kind = (uint8_t)kind,
-        .connection = link->connection,
-        .seq = seq,
-        .ack = cl_receive_window_ack(&link->receiving),
-        .sack = cl_receive_window_sack(&link->receiving),
-        .credit = cl_link_credit(link),
-    };
-    link->credit_sent = header.credit;
+    const struct cl_guard *guard = link->config.guard;
+    uint8_t *body = start_body(link, kind, link->connection);
+    int32_t bytes = (int32_t)(CL_LINK_HEADER_BYTES + payload_bytes);
+    link->credit_sent = cl_link_credit(link);
     link->ack_due = 0;
-    stage(link, &header, payload_bytes);
+    cl_put_u16(body + CL_LINK_SEQ, seq);
+    cl_put_u16(body + CL_LINK_ACK, cl_receive_window_ack(&link->receiving));
+    cl_put_u16(body + CL_LINK_SACK, cl_receive_window_sack(&link->receiving));
+    cl_put_u16(body + CL_LINK_CREDIT, link->credit_sent);
+    if (link->seal_bytes) {
+        bytes = guard->seal(guard->context, body, (uint32_t)bytes);
+    }
+    stage(link, bytes);
+    if (bytes < 0) {
+        cl_link_lose(link);
+    }
+    return bytes > 0;
 }
 
 static void stage_data(struct cl_link *link, uint16_t seq, uint32_t now_ms)
@@ -67,17 +72,16 @@ static void stage_data(struct cl_link *link, uint16_t seq, uint32_t now_ms)
     uint32_t capacity = cl_link_payload_max(link);
     int32_t bytes =
         link->config.encode(link->config.context, cl_send_window_token(&link->sending, seq),
-                            stage_payload(link), capacity);
+                            link->stage_body + CL_LINK_HEADER_BYTES, capacity);
     if (bytes <= 0 || (uint32_t)bytes > capacity) {
         link->reset_due = 1;
         link->reset_connection = link->connection;
         cl_link_lose(link);
-        return;
-    }
-    stage_connected(link, CL_FRAME_DATA, seq, (uint32_t)bytes);
-    link->stage_seq = seq;
-    if (cl_send_window_transmit(&link->sending, seq, link->stage_bytes, now_ms)) {
-        link->data_resent++;
+    } else if (stage_connected(link, CL_FRAME_DATA, seq, (uint32_t)bytes)) {
+        link->stage_seq = seq;
+        if (cl_send_window_transmit(&link->sending, seq, link->stage_bytes, now_ms)) {
+            link->data_resent++;
+        }
     }
 }
 
@@ -90,13 +94,6 @@ static uint32_t left_ms(uint32_t since_ms, uint32_t after_ms, uint32_t now_ms)
 {
     uint32_t passed_ms = now_ms - since_ms;
     return passed_ms >= after_ms ? 0 : after_ms - passed_ms;
-}
-
-// Milliseconds until the next SYN or retransmission.
-static uint32_t timer_ms(const struct cl_link *link, uint32_t now_ms)
-{
-    return link->state == CL_LINK_CONNECTING ? left_ms(link->syn_ms, CL_LINK_SYN_MS, now_ms)
-                                             : cl_send_window_timeout_ms(&link->sending, now_ms);
 }
 
 static void run_timers(struct cl_link *link, uint32_t now_ms)
@@ -112,11 +109,11 @@ static void run_timers(struct cl_link *link, uint32_t now_ms)
     }
     if (left_ms(link->heard_ms, link->config.dead_ms, now_ms) == 0) {
         cl_link_lose(link);
-    } else if (timer_ms(link, now_ms) > 0) {
+    } else if (cl_send_window_timeout_ms(&link->sending, now_ms) > 0) {
         return;
     } else if (link->state == CL_LINK_CONNECTING) {
         link->syn_due = 1;
-        link->syn_ms = now_ms;
+        link->sending.timer_ms = now_ms;
     } else if (link->stage_seq < 0 && cl_send_window_expire(&link->sending, now_ms)) {
         link->ping_due = 1;
     }
@@ -129,9 +126,9 @@ static void stage_open(struct cl_link *link, uint32_t now_ms)
         stage_data(link, (uint16_t)seq, now_ms);
     } else if (link->ping_due) {
         link->ping_due = 0;
-        stage_connected(link, CL_FRAME_PING, link->sending.next, 0);
+        (void)stage_connected(link, CL_FRAME_PING, link->sending.next, 0);
     } else if (link->ack_due) {
-        stage_connected(link, CL_FRAME_ACK, link->sending.next, 0);
+        (void)stage_connected(link, CL_FRAME_ACK, link->sending.next, 0);
     }
 }
 
@@ -149,10 +146,9 @@ uint32_t cl_link_transmit(struct cl_link *link, uint32_t now_ms, const uint8_t *
             stage_open(link, now_ms);
         }
         if (link->stage_bytes == 0 && link->reset_due) {
-            struct cl_frame_header header = {.kind = CL_FRAME_RESET,
-                                             .connection = link->reset_connection};
             link->reset_due = 0;
-            stage(link, &header, 0);
+            (void)start_body(link, CL_FRAME_RESET, link->reset_connection);
+            stage(link, CL_LINK_HEADER_BYTES);
         }
     }
     *data = link->stage + link->stage_written;
@@ -183,6 +179,6 @@ uint32_t cl_link_timeout_ms(const struct cl_link *link, uint32_t now_ms)
         return UINT32_MAX;
     }
     uint32_t dead_ms = left_ms(link->heard_ms, link->config.dead_ms, now_ms);
-    uint32_t next_ms = timer_ms(link, now_ms);
+    uint32_t next_ms = cl_send_window_timeout_ms(&link->sending, now_ms);
     return dead_ms < next_ms ? dead_ms : next_ms;
 }
