@@ -39,7 +39,7 @@ from cutlayer_host.messages import (
 )
 from cutlayer_host.pump import LOST_HINT, Pump, now_ms
 from cutlayer_host.session import HostSession, Malformed, Refused, SmashedData
-from cutlayer_host.transports import at_baud, open_transport, urls_to_try
+from cutlayer_host.transports import at_baud, baud_of, open_transport, urls_to_try
 from cutlayer_host.wire import WIRE_VERSION
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ async def open_device(
         except LinkLost:
             if len(urls) == 1:
                 raise
-    tried = " and ".join(candidate.partition("baud=")[2] for candidate in urls)
+    tried = " and ".join(f"{baud_of(candidate):,}" for candidate in urls)
     raise LinkLost(
         f"{url}: no board answered at {tried} baud, {seconds:g} s each",
         f"{NO_ANSWER_HINT}; another rate: {at_baud(url, 115_200)}",

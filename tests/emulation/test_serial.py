@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import termios
+import tty
 
 import pytest
+from click.testing import CliRunner
 from serial_cable import serial_cable, usb_port
 
 from cutlayer_boards.emulator import emulate
 from cutlayer_host import device as devices
+from cutlayer_host.commands.devices import devices as devices_command
 from cutlayer_host.device import connect
 from cutlayer_host.errors import LinkLost, TransportError
 
@@ -66,7 +70,7 @@ async def test_unknown_port_is_tried_at_every_boards_rate(cable, baud):
 @pytest.mark.usefixtures("quick")
 async def test_error_says_what_was_tried(cable):
     async with cable(115_200, None) as port:
-        with pytest.raises(LinkLost, match=r"no board answered at 500000 and 921600 baud") as raised:
+        with pytest.raises(LinkLost, match=r"no board answered at 500,000 and 921,600 baud") as raised:
             async with connect(port.url):
                 pass
         assert f"{port.url}?baud=115200" in raised.value.hint
@@ -88,6 +92,21 @@ async def test_port_that_another_program_holds_says_how_to_find_it(cable):
             async with connect(port.url):
                 pass
         assert raised.value.hint.endswith(f"fuser {port.path}")
+
+
+def test_silent_board_is_told_how_to_be_flashed(monkeypatch):
+    monkeypatch.setattr("cutlayer_host.commands.devices.GREETING_SECONDS", 0.3)
+    end, port = os.openpty()
+    tty.setraw(port)
+    monkeypatch.setattr("serialx.list_serial_ports", lambda: [usb_port(os.ttyname(port), MEGA)])
+    said = CliRunner().invoke(devices_command, []).stderr
+    os.close(end)
+    os.close(port)
+    assert (
+        "by its USB ids: megaatmega2560\n  at 500,000 baud: no board answered for 0.3 s\n  next: reset"
+        in said
+    )
+    assert "cutlayer flash megaatmega2560 --bundle DIR" in said
 
 
 async def run_devices(*arguments):

@@ -70,7 +70,10 @@ async def _look_at(board: SerialPort | BlePeripheral, baud: int | None) -> dict[
     if not board.is_ours:
         error = {"error": f"{board.url}: you may not open this port", "next": DIALOUT}
         return {"url": board.url, "title": board.title, **looks_like, **error}
-    return {**await _greet(board.url, board.title, baud), **looks_like}
+    found = await _greet(board.url, board.title, baud)
+    if len(board.boards) == 1 and found.get("next"):
+        found["next"] = found["next"].replace("flash BOARD", f"flash {board.boards[0]}")
+    return {**found, **looks_like}
 
 
 async def _greet(url: str, title: str, baud: int | None = None) -> dict[str, Any]:
@@ -112,7 +115,7 @@ def _print(found: list[dict[str, Any]], no_bluetooth: str | None) -> None:
         # A URL stands alone on its line and is never cut: it is there to be copied.
         console().print(device["url"], style="bold", soft_wrap=True, highlight=False)
         for line in _about(device):
-            console().print("  " + line, highlight=False, markup=False)
+            console().print("  " + line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _about(device: dict[str, Any]) -> list[str]:
@@ -120,7 +123,8 @@ def _about(device: dict[str, Any]) -> list[str]:
     if "looks_like" in device:
         title.append("by its USB ids: " + " or ".join(device["looks_like"]))
     if "error" in device:
-        said = re.sub(r"^\?baud=(\d+)", r"at \1 baud", device["error"].removeprefix(device["url"]))
+        said = device["error"].removeprefix(device["url"])
+        said = re.sub(r"^\?baud=(\d+)", lambda rate: f"at {int(rate[1]):,} baud", said)
         said = said.removeprefix(": ")
         return [*title, said, *([f"next: {device['next']}"] if device["next"] else [])]
     at = f", {device['baud']:,} baud" if device["baud"] else ""
