@@ -32,8 +32,9 @@ _QEMU_WAITS = "info: QEMU waiting for connection on"
 # An instruction takes 2^6 ns of QEMU's virtual time, more than a tick of 40 ns: none is missed by the count.
 _ICOUNT = "shift=6"
 
-# Before the live microphone's file on the command line of a board in QEMU (firmware/port/cortex_m).
+# Before files on the command line of a board in QEMU (firmware/port/cortex_m).
 _LIVE = "\nlive:"
+_STORAGE = "\nstorage:"
 
 # The multiplexer between the socket and the UART has a buffer of 32 bytes, which the UART alone has not: the
 # board receives 4 times as fast. Its escape key is set to a value that no byte has.
@@ -66,6 +67,7 @@ async def emulate(
     microphone: Path | None = None,
     *,
     live: Path | None = None,
+    storage: Path | None = None,
     count_instructions: bool = False,
     listen: str | None = None,
     in_renode: bool = False,
@@ -81,6 +83,8 @@ async def emulate(
         live: What a live microphone hears, likewise on the board's own side: a file of sound (PCM s16le,
             16 kHz) that somebody else makes grow, made when it is not there. On the native board a named
             pipe does as well.
+        storage: The file of the board's storage, made when it is not there. It outlives the board; only one
+            board at a time may have it. Without, the board keeps nothing.
         count_instructions: QEMU's clock counts instructions: the ticks that the board reports, times
             `board.instructions_per_tick`, are instructions. Slower.
         listen: The native board only: "tcp:HOST:PORT", "unix:PATH" or "pty" in place of a socket of its own.
@@ -94,10 +98,13 @@ async def emulate(
     _check(board, microphone, count_instructions, listen)
     if live is not None:
         _check_live(board, live)
+    if storage is not None:
+        _check_storage(board, storage)
     # Short, because the path of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="cutlayer-") as name:
         if board.emulator == "native":
-            running = _native(_native_command(firmware, listen or f"unix:{name}/link", microphone, live))
+            address = listen or f"unix:{name}/link"
+            running = _native(_native_command(firmware, address, microphone, live, storage))
         elif board.emulator == "simavr":
             command = await _simavr_command(board, firmware, microphone, Path(name) / "eeprom")
             running = _simavr(command, Path(name) / "link")
@@ -106,7 +113,7 @@ async def emulate(
             script = renode.write_run(board, firmware, microphone, Path(name), port)
             running = _renode(renode.command(renode.program(), script), port)
         else:
-            command = _qemu_command(board, firmware, microphone, live, count_instructions)
+            command = _qemu_command(board, firmware, microphone, live, storage, count_instructions)
             running = _qemu(command, board.serial, Path(name) / "link")
         async with running as node:
             yield node
@@ -141,14 +148,25 @@ def _check_live(board: BoardSpec, live: Path) -> None:
         )
 
 
+def _check_storage(board: BoardSpec, storage: Path) -> None:
+    if board.emulator not in {"native", "qemu"}:
+        raise BoardError(f"{board.name} has no storage", "use --board native or qemu_mps2_an386")
+    try:
+        storage.touch(mode=0o600)
+    except OSError as error:
+        raise BoardError(f"the storage {storage} cannot be made: {error}") from error
+
+
 def _native_command(
-    firmware: Firmware, address: str, microphone: Path | None, live: Path | None
+    firmware: Firmware, address: str, microphone: Path | None, live: Path | None, storage: Path | None
 ) -> list[str]:
     command = [str(firmware.path.resolve()), "--listen", address]
     if microphone is not None:
         command += ["--microphone", str(microphone.resolve())]
     if live is not None:
         command += ["--microphone-live", str(live.resolve())]
+    if storage is not None:
+        command += ["--storage", str(storage.resolve())]
     return command
 
 
@@ -170,6 +188,7 @@ def _qemu_command(
     firmware: Firmware,
     microphone: Path | None,
     live: Path | None,
+    storage: Path | None,
     count_instructions: bool,
 ) -> list[str]:
     program = shutil.which("qemu-system-arm")
@@ -180,6 +199,8 @@ def _qemu_command(
         semihosting += f",arg={_escaped(str(microphone.resolve()))}"
     if live is not None:
         semihosting += f",arg={_escaped(_LIVE + str(live.resolve()))}"
+    if storage is not None:
+        semihosting += f",arg={_escaped(_STORAGE + str(storage.resolve()))}"
     command = [program, "-machine", str(board.machine), "-display", "none", "-monitor", "none"]
     command += ["-semihosting-config", semihosting, "-kernel", str(firmware.path.resolve())]
     if count_instructions:

@@ -6,11 +6,14 @@
 #include "cutlayer/microphone.h"
 #include "cutlayer/port.h"
 #include "cutlayer/recordings.h"
+#include "cutlayer/saver.h"
 
 struct board {
     struct cl_port port;
     struct cl_recordings recordings;
     const struct cl_microphone *microphone; // null without one
+    const struct cl_storage *storage;       // null without one
+    struct cl_saver *saver;                 // for it; null without one, and not linked
 };
 
 // Opens the link, the clock and the recordings. The arguments are the process's; a bare-metal port

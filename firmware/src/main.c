@@ -41,6 +41,7 @@ int main(int argc, char **argv)
         .port = port,
         .model = &cutlayer_model,
         .sensor = &sensor.sensor,
+        .saver = board->saver,
         .memory = node_memory,
         .memory_bytes = sizeof node_memory,
     };

@@ -6,13 +6,18 @@ import random
 import struct
 import zlib
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from core import SOURCE, core_library
 from ram_storage import STORAGE_ERROR, RamStorage
 
+from cutlayer_boards.errors import BoardError
+from cutlayer_boards.storage import read_device_id, write_key
 from cutlayer_host.codes import ErrorCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEADER_BYTES = 24
 KEY, TRAIN = 0x314B4C43, 0x31544C43
@@ -219,3 +224,44 @@ def test_a_read_beyond_the_body_is_refused() -> None:
         assert slots.lib.cl_slots_read(slots.slots, slot, offset, data, count) == ErrorCode.STORAGE
     assert slots.lib.cl_slots_read(slots.slots, 0, 3, data, 2) == 0
     assert bytes(slots.ffi.buffer(data, 2)) == b"45"
+
+
+def test_a_key_that_python_writes_is_what_the_firmware_reads(tmp_path: Path) -> None:
+    path = tmp_path / "storage"
+    for number in range(5):
+        device_id, key = bytes([number] * 8), bytes([0x80 + number] * 32)
+        write_key(path, device_id, key)
+        assert read_device_id(path) == device_id
+        slots = Slots(ram(data=path.read_bytes()), KEY)
+        assert slots.newest == device_id + key
+        assert slots.slots.sequence == number + 1
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("sequence", [0, 2**32 - 2])
+def test_python_goes_on_where_the_firmware_wrote(tmp_path: Path, sequence: int) -> None:
+    storage = ram()
+    assert Slots(storage).put(b"what was learned") == 0
+    slots = Slots(storage, KEY)
+    slots.slots.sequence = sequence
+    for number in range(1, 4):
+        assert slots.put(bytes([number] * 40)) >= 0
+        path = tmp_path / f"storage {number}"
+        path.write_bytes(storage.data)
+        assert read_device_id(path) == bytes([number] * 8)
+        write_key(path, bytes(8), bytes(32))
+        after = ram(data=path.read_bytes())
+        assert Slots(after, KEY).newest == bytes(40)
+        assert Slots(after).newest == b"what was learned"
+    assert slots.put(b"") >= 0
+    path.write_bytes(storage.data)
+    assert read_device_id(path) is None
+
+
+def test_a_storage_file_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BoardError, match="cannot be read"):
+        read_device_id(tmp_path / "none")
+    with pytest.raises(BoardError, match="cannot be written"):
+        write_key(tmp_path, bytes(8), bytes(32))
+    (tmp_path / "short").write_bytes(b"short")
+    assert read_device_id(tmp_path / "short") is None

@@ -49,13 +49,12 @@ def gradient(visit: Visit, masked: np.ndarray) -> np.ndarray:
     return values
 
 
-async def train(device: Device, steps: list[list[Visit]]) -> int:
-    """Takes a lesson from step 1 on; returns the board's CRC-32 of the weights at its end."""
-    number = weights_crc = 0
-    for step, visits in enumerate(steps, 1):
-        for visit in visits:
-            number += 1
-            smashed = await device.sample(number, visit.recording, train=True)
+async def train(device: Device, steps: list[list[Visit]], first: int = 1) -> int:
+    """Takes a lesson from step `first` on; returns the board's CRC-32 of the weights at its end."""
+    weights_crc = 0
+    for step, visits in enumerate(steps[first - 1 :], first):
+        for number, visit in enumerate(visits):
+            smashed = await device.sample(step * 1000 + number, visit.recording, train=True)
             device.gradient(smashed, gradient(visit, smashed.masked), GRADIENT_SCALE)
         weights_crc = (await device.apply(step, len(visits), LEARNING_RATE)).weights_crc
     return weights_crc

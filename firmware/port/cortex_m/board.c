@@ -26,6 +26,7 @@ struct clock {
 static struct chip chip;
 static struct clock the_clock;
 static struct board the_board;
+static struct cl_saver saver;
 
 void systick_handler(void);
 
@@ -95,6 +96,14 @@ struct board *board_open(int argc, char **argv)
                                  cortex_m_open_microphone(&board->microphone) < 0)) {
         log_line(0, "error: the microphone's file cannot be read");
         return 0;
+    }
+    if (chip.has_semihosting && cortex_m_open_storage(&board->storage) < 0) {
+        log_line(0, "error: the storage's file cannot be opened");
+        return 0;
+    }
+    if (board->storage) {
+        cl_saver_init(&saver, board->storage);
+        board->saver = &saver;
     }
     board->port = (struct cl_port){
         .context = &the_clock,

@@ -6,6 +6,7 @@
 
 #include "cutlayer/microphone.h"
 #include "cutlayer/recordings.h"
+#include "cutlayer/storage.h"
 
 // The receive ring; a power of two.
 #define CORTEX_M_RECEIVE_BYTES 4096u
@@ -20,8 +21,19 @@ uint32_t cortex_m_stack_bytes(void);
 // cannot be read.
 int32_t cortex_m_open_files(struct cl_recordings *recordings) CL_CHECK_RESULT;
 
-// Before the live microphone's file, at the end of the emulator's command line.
+// The emulator's command line: "firmware", the microphone's file when there is one, and words that
+// begin as below and end with the file of the live microphone or of the storage.
 #define CORTEX_M_LIVE "\nlive:"
+#define CORTEX_M_STORAGE "\nstorage:"
+#define CORTEX_M_LINE_BYTES 1024u
+
+// Reads the command line into `line`, of CORTEX_M_LINE_BYTES. Returns what follows `mark` in it, or
+// null when it has no such word.
+const char *cortex_m_word(char *line, const char *mark);
+
+// Opens the storage on the emulator's command line; null without one. Returns 0, or negative when
+// its file cannot be opened.
+int32_t cortex_m_open_storage(const struct cl_storage **opened) CL_CHECK_RESULT;
 
 // Opens the live microphone on the emulator's command line; null without one. Returns 0, or
 // negative when its file cannot be read.

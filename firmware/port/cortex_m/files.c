@@ -1,5 +1,5 @@
-// What an emulated microphone hears, by semihosting. The command line is "firmware PATH" with the
-// microphone's file, or "firmware"; labels are in PATH.labels where that exists.
+// What an emulated microphone hears, by semihosting: the file on the command line. Labels are in
+// PATH.labels where that exists.
 #include <string.h>
 
 #include "cortex_m/cortex_m.h"
@@ -7,7 +7,6 @@
 #include "cutlayer/sensor.h"
 
 #define LABELS_SUFFIX ".labels"
-#define PATH_BYTES 1024u
 enum { NO_LABEL = 255 };
 
 struct files {
@@ -35,13 +34,33 @@ static int32_t label_of(void *context, uint32_t recording)
     return label == NO_LABEL ? CL_LABEL_NONE : label;
 }
 
+// Cuts off the words that are marked.
+static void end_word(char *text)
+{
+    char *next = strstr(text, " \n");
+    if (next) {
+        *next = 0;
+    }
+}
+
+const char *cortex_m_word(char *line, const char *mark)
+{
+    int32_t length = semihosting_command_line(line, CORTEX_M_LINE_BYTES);
+    char *word = length > 0 ? strstr(line, mark) : 0;
+    if (!word) {
+        return 0;
+    }
+    word += strlen(mark);
+    end_word(word);
+    return word;
+}
+
 int32_t cortex_m_open_files(struct cl_recordings *recordings)
 {
-    char line[PATH_BYTES + sizeof LABELS_SUFFIX];
-    int32_t length = semihosting_command_line(line, PATH_BYTES);
-    char *live = length > 0 ? strstr(line, CORTEX_M_LIVE) : 0;
-    if (live) {
-        live[-1] = 0; // the space that joins the words
+    char line[CORTEX_M_LINE_BYTES + sizeof LABELS_SUFFIX];
+    int32_t length = semihosting_command_line(line, CORTEX_M_LINE_BYTES);
+    if (length > 0) {
+        end_word(line);
     }
     char *path = length > 0 ? strchr(line, ' ') : 0;
     if (!path) {

@@ -1,11 +1,8 @@
 // A live microphone of an emulated board, by semihosting: a file that somebody else makes grow,
-// samples s16le at 16 kHz. The command line ends in a line "live:PATH".
-#include <string.h>
-
+// samples s16le at 16 kHz; "live:PATH" on the command line.
 #include "cortex_m/cortex_m.h"
 #include "cortex_m/semihosting.h"
 
-#define PATH_BYTES 1024u
 #define SAMPLE_BYTES 2u
 
 struct stream {
@@ -56,14 +53,13 @@ static const struct cl_microphone microphone = {&the_stream, start, read_samples
 
 int32_t cortex_m_open_microphone(const struct cl_microphone **opened)
 {
-    char line[PATH_BYTES];
-    int32_t length = semihosting_command_line(line, PATH_BYTES);
-    const char *mark = length > 0 ? strstr(line, CORTEX_M_LIVE) : 0;
+    char line[CORTEX_M_LINE_BYTES];
+    const char *path = cortex_m_word(line, CORTEX_M_LIVE);
     *opened = 0;
-    if (!mark) {
+    if (!path) {
         return CL_OK;
     }
-    the_stream.file = semihosting_open(mark + strlen(CORTEX_M_LIVE));
+    the_stream.file = semihosting_open(path);
     if (the_stream.file < 0) {
         return the_stream.file;
     }

@@ -5,6 +5,7 @@
 enum operation {
     SYS_OPEN = 0x01,
     SYS_WRITE0 = 0x04,
+    SYS_WRITE = 0x05,
     SYS_READ = 0x06,
     SYS_SEEK = 0x0A,
     SYS_FLEN = 0x0C,
@@ -12,7 +13,7 @@ enum operation {
     SYS_EXIT_EXTENDED = 0x20,
 };
 
-enum { OPEN_READ_BINARY = 1 };
+enum mode { OPEN_READ_BINARY = 1, OPEN_UPDATE_BINARY = 3, OPEN_NEW_BINARY = 7 };
 
 static int32_t call(enum operation operation, const void *argument)
 {
@@ -22,10 +23,21 @@ static int32_t call(enum operation operation, const void *argument)
     return r0;
 }
 
+static int32_t open_as(const char *path, enum mode mode)
+{
+    const uint32_t block[3] = {(uint32_t)path, mode, strlen(path)};
+    return call(SYS_OPEN, block);
+}
+
 int32_t semihosting_open(const char *path)
 {
-    const uint32_t block[3] = {(uint32_t)path, OPEN_READ_BINARY, strlen(path)};
-    return call(SYS_OPEN, block);
+    return open_as(path, OPEN_READ_BINARY);
+}
+
+int32_t semihosting_open_to_write(const char *path)
+{
+    int32_t file = open_as(path, OPEN_UPDATE_BINARY);
+    return file < 0 ? open_as(path, OPEN_NEW_BINARY) : file;
 }
 
 int32_t semihosting_bytes(int32_t file)
@@ -34,16 +46,31 @@ int32_t semihosting_bytes(int32_t file)
     return call(SYS_FLEN, block);
 }
 
+static int32_t seek(int32_t file, uint32_t offset)
+{
+    const uint32_t block[2] = {(uint32_t)file, offset};
+    return call(SYS_SEEK, block);
+}
+
 int32_t semihosting_read(int32_t file, uint32_t offset, void *data, uint32_t count)
 {
-    const uint32_t seek[2] = {(uint32_t)file, offset};
-    int32_t result = call(SYS_SEEK, seek);
+    int32_t result = seek(file, offset);
     if (result < 0) {
         return result;
     }
     const uint32_t block[3] = {(uint32_t)file, (uint32_t)data, count};
     int32_t missing = call(SYS_READ, block);
     return missing < 0 ? missing : (int32_t)count - missing;
+}
+
+int32_t semihosting_put(int32_t file, uint32_t offset, const void *data, uint32_t count)
+{
+    int32_t result = seek(file, offset);
+    if (result < 0) {
+        return result;
+    }
+    const uint32_t block[3] = {(uint32_t)file, (uint32_t)data, count};
+    return call(SYS_WRITE, block);
 }
 
 int32_t semihosting_command_line(char *line, uint32_t capacity)

@@ -1,5 +1,5 @@
 // A board that is a process: firmware.elf --listen tcp:HOST:PORT|unix:PATH|pty [--microphone FILE]
-// [--microphone-live FILE]
+// [--microphone-live FILE] [--storage FILE]
 //
 // It prints one line, {"url": "..."}, when hosts can reach it, and ends when its stdin closes or at
 // SIGTERM or SIGINT.
@@ -19,6 +19,7 @@
 #include "cutlayer/sensor.h"
 #include "listener.h"
 #include "microphone.h"
+#include "storage.h"
 
 #define LABELS_SUFFIX ".labels"
 #define PATH_BYTES 4096u
@@ -33,6 +34,7 @@ struct recorded {
 static struct listener listener;
 static struct recorded recorded = {-1, -1};
 static struct board the_board;
+static struct cl_saver saver;
 static volatile sig_atomic_t stopping;
 static sigset_t signals_while_waiting;
 
@@ -125,7 +127,24 @@ static int32_t watch_signals(void)
         return CL_ERROR_PORT;
     }
     action.sa_handler = SIG_IGN;
-    return sigaction(SIGPIPE, &action, 0) < 0 ? CL_ERROR_PORT : CL_OK;
+    // A host that goes and a storage that is full are errors of the calls, not the board's end.
+    return sigaction(SIGPIPE, &action, 0) < 0 || sigaction(SIGXFSZ, &action, 0) < 0 ? CL_ERROR_PORT
+                                                                                    : CL_OK;
+}
+
+// Returns 0, or negative when there is to be one and it cannot be opened.
+static int32_t open_storage(const char *path)
+{
+    if (!path) {
+        return CL_OK;
+    }
+    the_board.storage = storage_open(path);
+    if (!the_board.storage) {
+        return CL_ERROR_PORT;
+    }
+    cl_saver_init(&saver, the_board.storage);
+    the_board.saver = &saver;
+    return CL_OK;
 }
 
 struct board *board_open(int argc, char **argv)
@@ -133,6 +152,7 @@ struct board *board_open(int argc, char **argv)
     const char *address = 0;
     const char *path = 0;
     const char *live_path = 0;
+    const char *storage_path = 0;
     int known = 1;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--listen") == 0) {
@@ -141,6 +161,8 @@ struct board *board_open(int argc, char **argv)
             path = argv[i + 1];
         } else if (strcmp(argv[i], "--microphone-live") == 0) {
             live_path = argv[i + 1];
+        } else if (strcmp(argv[i], "--storage") == 0) {
+            storage_path = argv[i + 1];
         } else {
             known = 0;
         }
@@ -148,14 +170,14 @@ struct board *board_open(int argc, char **argv)
     if (!address || !known || argc % 2 == 0) {
         fprintf(stderr,
                 "usage: %s --listen tcp:HOST:PORT|unix:PATH|pty [--microphone FILE] "
-                "[--microphone-live FILE]\n",
+                "[--microphone-live FILE] [--storage FILE]\n",
                 argv[0]);
         return 0;
     }
     int64_t bytes = path ? open_recordings(path) : 0;
     the_board.microphone = live_path ? microphone_open(live_path) : 0;
-    if (bytes < 0 || (live_path && !the_board.microphone) || watch_signals() < 0 ||
-        listener_open(&listener, address) < 0) {
+    if (bytes < 0 || (live_path && !the_board.microphone) || open_storage(storage_path) < 0 ||
+        watch_signals() < 0 || listener_open(&listener, address) < 0) {
         return 0;
     }
     struct board *board = &the_board;
