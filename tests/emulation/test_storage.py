@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import resource
 from dataclasses import replace
@@ -16,7 +15,7 @@ from cutlayer_boards.emulator import Node, emulate
 from cutlayer_boards.errors import BoardError
 from cutlayer_host.codes import ErrorCode
 from cutlayer_host.device import Device, connect
-from cutlayer_host.errors import DeviceError, LinkLost
+from cutlayer_host.errors import DeviceError
 from cutlayer_host.messages import Flag, RunStep
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 RUN = 0xC0FFEE
 STEPS = lesson(steps=20, batch=2, recordings=16)
 MOMENTS = 25  # of a power cut
+SLOTS = (256, 256 + ((1 << 20) - 256) // 2)  # of training, in the file of a native board
+RECORD_BYTES = 1128
 
 
 async def kill(node: Node) -> None:
@@ -74,16 +75,17 @@ async def test_a_killed_board_goes_on_from_what_it_saved(
         assert await read_all(device) == undisturbed
 
 
-async def test_a_board_killed_amid_a_save_holds_that_state_or_the_one_before(
-    native, build, tiny_bundle, tiny_microphone, tmp_path
-):
-    firmware, rng = build(native, tiny_bundle), random.Random(5)
-    configuration, storage = replace(configure_adam(cut=2), run=RUN), tmp_path / "storage"
+async def killed_amid_saves(native, firmware, microphone, storage, cut) -> None:
+    """Trains a step and saves it, again and again; the board is killed amid each save, as `cut` says.
+
+    `cut(node, target, saving)` is called when SAVE is on its way; `target` is where the older slot begins.
+    """
+    configuration = replace(configure_adam(cut=2), run=RUN)
     crcs: dict[int, int] = {}
     step = 0  # that the storage holds
     for _ in range(MOMENTS):
         async with (
-            emulate(native, firmware, tiny_microphone, storage=storage) as node,
+            emulate(native, firmware, microphone, storage=storage) as node,
             connect(node.url) as device,
         ):
             assert device.welcome.last_step in (step, step + 1)
@@ -93,12 +95,49 @@ async def test_a_board_killed_amid_a_save_holds_that_state_or_the_one_before(
             await device.configure(replace(configuration, restart=step == 0))
             crcs[step + 1] = await train(device, STEPS[: step + 1], first=step + 1)
             saving = asyncio.create_task(device.save(step + 1))
-            await asyncio.sleep(rng.uniform(0, 0.003))
+            await cut(node, SLOTS[device.welcome.saves % 2], saving)
             await kill(node)
-            with contextlib.suppress(LinkLost):  # unless it was saved in time
-                await saving
+            await asyncio.gather(saving, return_exceptions=True)
         if step == len(STEPS) - 1:
             break
+
+
+async def test_a_board_killed_at_some_moment_holds_that_state_or_the_one_before(
+    native, build, tiny_bundle, tiny_microphone, tmp_path
+):
+    rng = random.Random(5)
+
+    async def cut(*_) -> None:
+        await asyncio.sleep(rng.uniform(0, 0.001))
+
+    firmware = build(native, tiny_bundle)
+    await killed_amid_saves(native, firmware, tiny_microphone, tmp_path / "storage", cut)
+
+
+async def test_a_board_killed_at_some_byte_of_a_save_holds_the_state_before(
+    native, build, tiny_bundle, tiny_microphone, tmp_path
+):
+    """The file takes no byte more from some place of the slot on: there the board is killed."""
+    rng, storage = random.Random(6), tmp_path / "storage"
+    whole: list[bool] = []
+
+    async def cut(node, target, saving) -> None:
+        whole.append(len(whole) % 5 == 4)
+        if whole[-1]:
+            await saving
+            return
+        end = target + rng.randrange(RECORD_BYTES)
+        resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (end, -1))
+        with pytest.raises(DeviceError, match="STORAGE"):
+            await saving
+
+    firmware = build(native, tiny_bundle)
+    await killed_amid_saves(native, firmware, tiny_microphone, storage, cut)
+    async with (
+        emulate(native, firmware, tiny_microphone, storage=storage) as node,
+        connect(node.url) as device,
+    ):
+        assert device.welcome.saves == device.welcome.last_step == sum(whole) > 3
 
 
 async def test_a_full_storage_is_an_error_and_the_board_goes_on(
