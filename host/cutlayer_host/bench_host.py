@@ -66,6 +66,10 @@ class StandIn:
     def discard(self) -> None:
         """See Tail.discard."""
 
+    def state(self) -> dict[str, npt.NDArray[np.float32]]:
+        """See Tail.state."""
+        return {}
+
 
 @click.command()
 @click.option(

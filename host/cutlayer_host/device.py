@@ -20,6 +20,7 @@ from cutlayer_host.errors import (
     DeviceTimeout,
     HostError,
     LinkLost,
+    TransportError,
     WireVersionMismatch,
 )
 from cutlayer_host.link import Lost, LostReason
@@ -58,6 +59,11 @@ GREETING_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """For a request whose caller names no other deadline; capturing and running the head must fit in."""
 
+PATIENCE_SECONDS = 30.0
+"""How long a board whose link was lost may take to come back."""
+
+RETRY_SECONDS = 0.2
+
 TRY_SECONDS = 3.0
 """For a greeting at one of several baud rates: opening the port resets some boards, and bootloaders wait."""
 
@@ -95,7 +101,7 @@ class Device:
         *,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self.session = session or HostSession()
+        self.session = session or HostSession(heartbeat=True)
         self.welcome = Welcome(smashed_count=1, output_scale=1.0, output_zero_point=0)
         self._answer_seconds = answer_seconds
         self._waiting: deque[tuple[Kind, asyncio.Future[Any]]] = deque()
@@ -316,6 +322,23 @@ class Device:
                 "flash the board with a firmware of this version of cutlayer",
             )
         return LinkLost(f"{self.url}: {lost.reason.value}", LOST_HINT)
+
+
+async def reopen_device(url: str, patience_seconds: float) -> Device:
+    """Opens a device that may take a while to come back, as a USB port does when its board has reset.
+
+    Raises:
+        TransportError, LinkLost: it has not come back for so long.
+        WireVersionMismatch, DeviceError: see `open_device`.
+    """
+    deadline = now_ms() + 1000.0 * patience_seconds
+    while True:
+        try:
+            return await open_device(url)
+        except (TransportError, LinkLost):
+            if now_ms() > deadline:
+                raise
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 async def open_device(

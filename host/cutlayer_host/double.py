@@ -97,6 +97,7 @@ class BoardDouble:
         zero_point: int = -128,
         trainable: bool = True,
         storage: bool = False,
+        device_id: bytes = bytes(8),
         parameters: Parameters | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -105,6 +106,7 @@ class BoardDouble:
         self.labels = labels
         self.model_id = model_id
         self.trainable = trainable
+        self.device_id = device_id
         self.storage: list[Kept] | None = [] if storage else None
         self.saves = 0
         self.power_cut = False
@@ -237,6 +239,7 @@ class BoardDouble:
                 run=self.run,
                 saved=self._saved(),
                 saves=self.saves,
+                device_id=self.device_id,
             )
         )
 

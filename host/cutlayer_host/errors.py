@@ -5,6 +5,7 @@ CutlayerError (cutlayer_boards.errors)
         TransportError          a byte pipe that cannot be named, opened, read or written
         LinkError
             LinkLost            the board stopped answering, reset its side or closed the pipe
+            BoardAbsent         a board whose link was lost did not come back in time
             WireVersionMismatch the board speaks another version of the wire
         DeviceError             the board refused a message: the code, the message and the detail of its ERROR
             DeviceTimeout       the link is alive, but the board did not answer in time
@@ -36,6 +37,10 @@ class LinkError(HostError):
 
 class LinkLost(LinkError):
     """The board stopped answering, reset its side or closed the pipe."""
+
+
+class BoardAbsent(LinkError):
+    """A board whose link was lost did not come back in time."""
 
 
 class WireVersionMismatch(LinkError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cutlayer_host.errors import LabelError
+from cutlayer_host.errors import BundleMismatch, LabelError
 from cutlayer_host.messages import LIVE_RECORDING
 from cutlayer_host.report import Tally
 from cutlayer_host.settings import Visit
@@ -129,12 +129,20 @@ class Lesson:
             BundleMismatch: the board runs another model than the bundle's.
             HostError: whatever ends a training; see Trainer.train.
         """
+        if run is not None and run.result:
+            self.result = run.result
+            return
         self.device.require_model(self._manifest.model_id, self._bundle)
         recordings = self.device.welcome.recordings
         self._curriculum.check(recordings)
         tail = await self._worker.run(Tail.load, self._bundle / "tail.keras", self._tail_settings)
         trainer = Trainer(
-            self.device, tail, self._worker, self._train_settings, reconnect=self._reconnect, ledger=run
+            self.device,
+            tail,
+            self._worker,
+            self._train_settings,
+            reconnect=self._reconnect and self._reach,
+            ledger=run,
         )
         self._trainer = trainer
         trainer.stopping = self._stopping
@@ -154,6 +162,17 @@ class Lesson:
         finally:
             self.device = trainer.device
             self.last_step = trainer.last_step
+
+    async def _reach(self) -> Device:
+        """The device anew, if it still runs the bundle's model."""
+        assert self._reconnect is not None
+        device = await self._reconnect()
+        try:
+            device.require_model(self._manifest.model_id, self._bundle)
+        except BundleMismatch:
+            await device.close()
+            raise
+        return device
 
     async def _finish(self, trainer: Trainer, tally: Tally, run: Run | None) -> None:
         report = await self._worker.run(tally.report)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -24,6 +27,7 @@ class StepDone:
         saturated: outputs of the step at the end of their range; `scale` is what the next step begins with.
         clipped: gradient elements beyond the scale.
         visited: samples of the training so far, this step's included.
+        seconds: from asking for its first sample until both sides had made it.
     """
 
     step: int
@@ -35,6 +39,7 @@ class StepDone:
     scale: float
     clipped: int
     visited: int = 0
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class TrainReport:
         weights_crc: of the board's layer at the end; None when the head was not updated.
         tail_crc: of the tail's weights at the end.
         seconds: it took; `tensorflow_seconds` of them in TensorFlow.
+        step_median_ms, step_p99_ms: how long a step took.
     """
 
     steps: int
@@ -56,6 +62,8 @@ class TrainReport:
     tail_crc: int
     seconds: float
     tensorflow_seconds: float
+    step_median_ms: float
+    step_p99_ms: float
 
 
 class Tally:
@@ -84,7 +92,16 @@ class Tally:
             tail_crc=self._tail.weights_crc(),
             seconds=time.perf_counter() - self._began,
             tensorflow_seconds=self._tail.tensorflow_seconds - self._tensorflow_began,
+            step_median_ms=percentile_ms(every, 50),
+            step_p99_ms=percentile_ms(every, 99),
         )
+
+
+def percentile_ms(steps: Iterable[StepDone], percent: float) -> float:
+    """How long a step took: the time that `percent` of the steps did not exceed. 0 for no steps."""
+    seconds = sorted(done.seconds for done in steps)
+    place = math.ceil(percent / 100 * len(seconds)) - 1
+    return 1000.0 * seconds[max(place, 0)] if seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)

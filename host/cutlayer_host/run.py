@@ -63,12 +63,11 @@ class Run:
         self._lock.close()
 
     @property
-    def asked(self) -> dict[str, Any]:
-        """What was asked when the run began."""
-        (asked,) = self._database.execute(
-            "SELECT asked FROM runs WHERE number = ?", (self.number,)
-        ).fetchone()
-        return dict(json.loads(asked))
+    def result(self) -> dict[str, Any] | None:
+        """What came of the run; None until it has finished."""
+        query = "SELECT result FROM runs WHERE number = ?"
+        (result,) = self._database.execute(query, (self.number,)).fetchone()
+        return None if result is None else dict(json.loads(result))
 
     def record(self, done: StepDone) -> None:
         """Notes a step; it becomes durable with the next checkpoint."""

@@ -2,22 +2,29 @@
 
 One task a board. Their news goes through one bounded queue, so that a slow reader slows the boards down
 instead of filling the memory. All tails run in one thread.
+
+A board whose link is lost has `patience_seconds` to come back; its lesson waits, the others go on. A board at
+a URL is called again. A board that dials in is known again by its device id.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_boards.errors import CutlayerError
-from cutlayer_host.device import Device, open_device
+from cutlayer_host.device import PATIENCE_SECONDS, Device, open_device, reopen_device
+from cutlayer_host.errors import BoardAbsent
+from cutlayer_host.store import device_name
 from cutlayer_host.transports import listen_tcp
 from cutlayer_host.worker import TailWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.report import StepDone
@@ -59,6 +66,14 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """A board's lesson was stopped after a step; it can be resumed."""
+
+    url: str
+    last_step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A board's lesson has ended badly; the other boards go on."""
 
@@ -66,28 +81,40 @@ class Failed:
     error: CutlayerError
 
 
-ServerEvent = Listening | Joined | Stepped | Finished | Failed
+Reconnect = Callable[[], Awaitable[Device]]
+
+ServerEvent = Listening | Joined | Stepped | Finished | Stopped | Failed
 
 
 class Server:
     """Serves boards that are named, and boards that dial in.
 
-    `lesson` makes the lesson of a board, `run` its folder or None; both get the board's number from 1 up.
+    `lesson` makes the lesson of a board and is told how to reach it again, `run` its run or None.
     """
 
     def __init__(
         self,
-        lesson: Callable[[Device, TailWorker, int], Lesson],
-        run: Callable[[Device, int], Run | None] = lambda _device, _number: None,
+        lesson: Callable[[Device, TailWorker, Reconnect], Lesson],
+        run: Callable[[Device], Run | None] = lambda _device: None,
         *,
-        boards_at_once: int = 16,
+        boards_at_once: int = 64,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        """Boards beyond `boards_at_once` wait, connected and not greeted."""
+        """Boards beyond `boards_at_once` wait, greeted and not trained."""
         self._lesson = lesson
         self._run = run
         self._slots = asyncio.Semaphore(boards_at_once)
         self._events: asyncio.Queue[ServerEvent] = asyncio.Queue(QUEUE_EVENTS)
-        self._boards = 0
+        self._patience_seconds = patience_seconds
+        self._lessons: set[Lesson] = set()
+        self._stopping = False
+        self._missed: dict[str, asyncio.Future[Device]] = {}
+
+    def stop(self) -> None:
+        """Ends all lessons after the step in hand, with a checkpoint."""
+        self._stopping = True
+        for lesson in self._lessons:
+            lesson.stop()
 
     async def serve(
         self,
@@ -132,26 +159,64 @@ class Server:
         while expected is None or ended < expected:
             event = await self._events.get()
             await tell(event)
-            ended += isinstance(event, (Finished, Failed))
+            ended += isinstance(event, (Finished, Stopped, Failed))
 
     async def _teach(self, url: str, transport: Transport | None, worker: TailWorker) -> None:
         try:
+            device = await (Device.open(transport) if transport else open_device(url))
+            if self._comes_back(device):
+                return
+            reconnect = self._wait_for(device) if transport else self._call_again(device)
             async with self._slots:
-                await self._events.put(Finished(url, await self._lesson_of(url, transport, worker)))
+                await self._events.put(await self._lesson_of(url, device, reconnect, worker))
         except CutlayerError as error:
             await self._events.put(Failed(url, error))
 
-    async def _lesson_of(self, url: str, transport: Transport | None, worker: TailWorker) -> dict[str, Any]:
-        device = await (Device.open(transport) if transport else open_device(url))
-        self._boards += 1
-        number = self._boards
+    async def _lesson_of(
+        self, url: str, device: Device, reconnect: Reconnect, worker: TailWorker
+    ) -> Finished | Stopped:
+        lesson: Lesson | None = None
         try:
             await self._events.put(Joined(url, device.welcome.board))
-            lesson = self._lesson(device, worker, number)
-            run = self._run(device, number)
+            lesson = self._lesson(device, worker, reconnect)
+            self._lessons.add(lesson)
+            if self._stopping:
+                lesson.stop()
+            run = self._run(device)
             with run or contextlib.nullcontext():
                 async for done in lesson.steps(run):
                     await self._events.put(Stepped(url, done))
-            return lesson.result
+            return Finished(url, lesson.result) if lesson.result else Stopped(url, lesson.last_step)
         finally:
-            await device.close()
+            if lesson is not None:
+                self._lessons.discard(lesson)
+            await (lesson.device if lesson else device).close()
+
+    def _call_again(self, device: Device) -> Reconnect:
+        return functools.partial(reopen_device, device.url, self._patience_seconds)
+
+    def _wait_for(self, device: Device) -> Reconnect:
+        name = device_name(device.welcome, device.url)
+
+        async def wait() -> Device:
+            self._missed[name] = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(self._patience_seconds):
+                    return await self._missed[name]
+            except TimeoutError:
+                raise BoardAbsent(
+                    f"{device.url}: the board has not dialled in again for {self._patience_seconds:g} s",
+                    "start it again; `cutlayer serve --resume` goes on with its run",
+                ) from None
+            finally:
+                del self._missed[name]
+
+        return wait
+
+    def _comes_back(self, device: Device) -> bool:
+        """Hands the device to the lesson that waits for it, if one does."""
+        waiting = self._missed.get(device_name(device.welcome, device.url))
+        if waiting is None or waiting.done():
+            return False
+        waiting.set_result(device)
+        return True

@@ -209,7 +209,8 @@ class HostSession:
     """One board, as the host sees it.
 
     Requests raise ProtocolError(STATE) when the board's state does not take them, and LinkLost when there is
-    no connection. Attributes: `link`, `welcome` (of this connection), `configuration` (the last one sent).
+    no connection. With `heartbeat`, a board is missed too that falls silent while nothing is asked of it.
+    Attributes: `link`, `welcome` (of this connection), `configuration` (the last one sent).
     """
 
     def __init__(
@@ -217,9 +218,11 @@ class HostSession:
         parameters: Parameters | None = None,
         *,
         dead_ms: float = DEAD_MS,
+        heartbeat: bool = False,
         rng: random.Random | None = None,
     ) -> None:
         self.link = Link(Role.HOST, parameters, dead_ms=dead_ms, rng=rng)
+        self._heartbeat = heartbeat
         self.welcome: Welcome | None = None
         self.configuration: Configure | None = None
         self._failed = False
@@ -232,6 +235,11 @@ class HostSession:
         for request in self._pending:
             state = _TABLE[state].get(request, state)
         return state
+
+    @property
+    def _listening(self) -> bool:
+        """Whether a board that falls silent is to be missed."""
+        return self.waiting or (self._heartbeat and self._settled is not SessionState.CLOSED)
 
     @property
     def waiting(self) -> bool:
@@ -259,7 +267,7 @@ class HostSession:
             else:
                 self._reset()
                 events.append(event)
-        self.link.expecting = self.waiting
+        self.link.expecting = self._listening
         return events
 
     def transmit(self, now_ms: float, max_bytes: int | None = None) -> bytes:
@@ -354,7 +362,7 @@ class HostSession:
             raise self._untimely(request)
         self.link.send(message.encode())
         self._pending.append(request)
-        self.link.expecting = self.waiting
+        self.link.expecting = self._listening
 
     def _untimely(self, request: Request) -> ProtocolError:
         return ProtocolError(

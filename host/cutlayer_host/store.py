@@ -127,6 +127,18 @@ class Store:
         with explained(self.folder):
             return Run(self.folder, self._connect(), summary.number, summary.lineage)
 
+    def last_of(self, device: str) -> Run | None:
+        """Opens the last run of a device, which may have finished; None when it has none.
+
+        Raises:
+            StoreError: another process goes on with it now.
+        """
+        runs = [run for run in self.runs() if run.device == device]
+        if not runs:
+            return None
+        with explained(self.folder):
+            return Run(self.folder, self._connect(), runs[-1].number, runs[-1].lineage)
+
     def run(self, number: int | None = None, device: str | None = None) -> RunSummary:
         """One run; by default the last one, perhaps of a device, that has not finished, or else the last.
 

@@ -32,6 +32,7 @@ CREATE TABLE steps (
     saturated INTEGER NOT NULL,
     scale REAL NOT NULL,
     clipped INTEGER NOT NULL,
+    seconds REAL NOT NULL,
     PRIMARY KEY (run, step)
 ) STRICT, WITHOUT ROWID;
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 import secrets
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -154,8 +155,10 @@ class Trainer:
             begin = (self.last_step - base) * size
             try:
                 if self.last_step < end and not self.stopping:
+                    began = time.perf_counter()
                     done = await self._step(every[begin : begin + size])
-                    yield replace(done, visited=begin + done.samples)
+                    seconds = time.perf_counter() - began
+                    yield replace(done, visited=begin + done.samples, seconds=seconds)
                 if self.stopping or self._is_due(end):
                     await self._checkpoint()
                     checkpointed = self.last_step

@@ -19,7 +19,7 @@ from cutlayer_host.device import Device, connect
 from cutlayer_host.errors import BundleMismatch, DeviceError, LabelError, LinkLost
 from cutlayer_host.lesson import Curriculum, Lesson
 from cutlayer_host.messages import Section
-from cutlayer_host.server import Failed, Finished, Server
+from cutlayer_host.server import Failed, Finished, Reconnect, Server
 from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.store import Store
 from cutlayer_host.tail import Tail, TailSettings
@@ -145,8 +145,8 @@ async def test_several_boards_at_once(tiny: TinyBoard, tmp_path: Path) -> None:
     manifest = load_manifest(tiny.bundle)
     curriculum = Curriculum(64, hold_out=8)
 
-    def lesson(device: Device, worker: TailWorker, _number: int) -> Lesson:
-        return Lesson(device, tiny.bundle, manifest, worker, curriculum, SETTINGS, TailSettings())
+    def lesson(device: Device, worker: TailWorker, reconnect: Reconnect) -> Lesson:
+        return Lesson(device, tiny.bundle, manifest, worker, curriculum, SETTINGS, TailSettings(), reconnect)
 
     events = []
 
@@ -154,7 +154,7 @@ async def test_several_boards_at_once(tiny: TinyBoard, tmp_path: Path) -> None:
         events.append(event)
 
     store = Store(tmp_path)
-    server = Server(lesson, lambda device, _number: store.begin(device.welcome, device.url, tiny.bundle, {}))
+    server = Server(lesson, lambda device: store.begin(device.welcome, device.url, tiny.bundle, {}))
     async with (
         emulate(NATIVE, tiny.firmware, tiny.microphone) as one,
         emulate(NATIVE, tiny.firmware, tiny.microphone) as two,

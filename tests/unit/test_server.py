@@ -10,11 +10,12 @@ import pytest
 from double_board import CLASSES, RECORDINGS, double_board
 from plain_tail import PlainTail
 
-from cutlayer_host.errors import LinkLost, TransportError
-from cutlayer_host.server import Failed, Finished, Joined, Listening, Server, ServerEvent, Stepped
+from cutlayer_host.errors import BoardAbsent, LinkLost, TransportError
+from cutlayer_host.server import Failed, Finished, Joined, Listening, Reconnect, Server, ServerEvent, Stepped
 from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.trainer import Trainer
 from cutlayer_host.transports import open_transport
+from cutlayer_host.transports.faulty import CutTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,21 +26,28 @@ if TYPE_CHECKING:
     from cutlayer_host.worker import TailWorker
 
 
-@dataclass
+@dataclass(eq=False)
 class PlainLesson:
     device: Device
     worker: TailWorker
-    number: int
+    reconnect: Reconnect
     samples: int = 12
 
     async def steps(self, _run: object) -> AsyncIterator[StepDone]:
         if self.device.welcome.model_id[0]:
             raise LinkLost("this one is meant to fail", "nothing")
-        trainer = Trainer(self.device, PlainTail(64, CLASSES), self.worker, TrainSettings(batch_size=4))
+        trainer = Trainer(
+            self.device,
+            PlainTail(64, CLASSES),
+            self.worker,
+            TrainSettings(batch_size=4),
+            reconnect=self.reconnect,
+        )
         await trainer.start()
         async for done in trainer.steps(Visit(n % RECORDINGS) for n in range(self.samples)):
+            self.device = trainer.device
             yield done
-        self.result: dict[str, Any] = {"number": self.number}
+        self.result: dict[str, Any] = {"last_step": trainer.last_step}
 
 
 async def dial(board: BoardDouble, url: str) -> None:
@@ -75,7 +83,7 @@ async def test_boards_that_dial_in_are_trained_side_by_side() -> None:
     assert isinstance(events[0], Listening)
     joined = [event for event in events if isinstance(event, Joined)]
     assert [event.board for event in joined] == ["double"] * 3
-    assert sorted(event.result["number"] for event in events if isinstance(event, Finished)) == [1, 2, 3]
+    assert [event.result for event in events if isinstance(event, Finished)] == [{"last_step": 3}] * 3
     assert len({board.weights_crc for board in boards}) == 1
     for event in joined:
         steps = [other.done.step for other in events if isinstance(other, Stepped) and other.url == event.url]
@@ -123,8 +131,8 @@ async def test_cancelling_the_server_ends_its_boards() -> None:
         if isinstance(event, Stepped):
             stepped.set()
 
-    def endless(device: Device, worker: TailWorker, number: int) -> PlainLesson:
-        return PlainLesson(device, worker, number, samples=1_000_000)
+    def endless(device: Device, worker: TailWorker, reconnect: Reconnect) -> PlainLesson:
+        return PlainLesson(device, worker, reconnect, samples=1_000_000)
 
     dialling: list[asyncio.Task[None]] = []
     serving = asyncio.create_task(Server(endless).serve(tell, listen="tcp://127.0.0.1:0"))
@@ -142,3 +150,51 @@ async def test_an_address_that_cannot_be_bound() -> None:
 
     with pytest.raises(TransportError, match="cannot listen"):
         await Server(PlainLesson).serve(tell, listen="tcp://256.0.0.1:1")
+
+
+async def dial_until_cut(board: BoardDouble, url: str, after_bytes: int) -> None:
+    pump = board.serve(CutTransport(await open_transport(url), after_bytes))
+    ended = asyncio.Event()
+    pump._on_end = lambda _: ended.set()
+    pump.start()
+    await ended.wait()
+    await pump.close()
+
+
+async def test_a_board_that_dials_in_again_goes_on_with_its_lesson() -> None:
+    board, other = double_board(device_id=b"board001"), double_board(device_id=b"board002")
+    events: list[ServerEvent] = []
+    async with asyncio.TaskGroup() as tasks:
+
+        async def come_and_go(url: str) -> None:
+            await dial_until_cut(board, url, 900)
+            await dial(board, url)
+
+        async def tell(event: ServerEvent) -> None:
+            events.append(event)
+            if isinstance(event, Listening):
+                tasks.create_task(come_and_go(event.url))
+                tasks.create_task(dial(other, event.url))
+
+        await Server(PlainLesson).serve(tell, listen="tcp://127.0.0.1:0", boards=2)
+    assert [type(event) for event in events if isinstance(event, (Joined, Failed))] == [Joined] * 2
+    assert [event.result for event in events if isinstance(event, Finished)] == [{"last_step": 3}] * 2
+    assert board.weights_crc == other.weights_crc
+
+
+async def test_a_board_that_falls_silent_is_missed_and_the_others_are_served() -> None:
+    silent, other = double_board(device_id=b"board001"), double_board(device_id=b"board002")
+    events: list[ServerEvent] = []
+    async with asyncio.TaskGroup() as tasks:
+
+        async def tell(event: ServerEvent) -> None:
+            events.append(event)
+            if isinstance(event, Listening):
+                tasks.create_task(dial_until_cut(silent, event.url, 900))
+                tasks.create_task(dial(other, event.url))
+
+        await Server(PlainLesson, patience_seconds=0.1).serve(tell, listen="tcp://127.0.0.1:0", boards=2)
+    (failed,) = (event for event in events if isinstance(event, Failed))
+    assert isinstance(failed.error, BoardAbsent)
+    assert "--resume" in (failed.error.hint or "")
+    assert [event.result for event in events if isinstance(event, Finished)] == [{"last_step": 3}]

@@ -42,6 +42,7 @@ class TrainOptions:
     keep_weights: bool
     checkpoint_every: int
     seed: int
+    patience: float
 
     def asked(self) -> dict[str, Any]:
         """As JSON, for a store."""
@@ -171,6 +172,14 @@ _OPTIONS = (
         default=50,
         show_default=True,
         help="Steps after which both sides make a step durable (wears the board's flash); 0: at the end.",
+    ),
+    click.option(
+        "--patience",
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        default=30.0,
+        show_default=True,
+        help="How long a board whose link was lost may take to come back.",
     ),
     click.option(
         "--seed",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cutlayer_host.commands.options import (
-    LAST_RUN,
     TrainOptions,
     baud_option,
     bundle_option,
@@ -16,7 +15,7 @@ from cutlayer_host.commands.options import (
     store_option,
     train_options,
 )
-from cutlayer_host.commands.train import open_run, read_curriculum
+from cutlayer_host.commands.train import open_run, read_curriculum, stopping
 from cutlayer_host.errors import HostError
 
 if TYPE_CHECKING:
@@ -27,7 +26,16 @@ if TYPE_CHECKING:
     from cutlayer_host.device import Device
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.run import Run
-    from cutlayer_host.server import Failed, Finished, Joined, Listening, Server, ServerEvent
+    from cutlayer_host.server import (
+        Failed,
+        Finished,
+        Joined,
+        Listening,
+        Reconnect,
+        Server,
+        ServerEvent,
+        Stopped,
+    )
     from cutlayer_host.worker import TailWorker
 
 
@@ -43,6 +51,14 @@ if TYPE_CHECKING:
 @baud_option
 @bundle_option
 @store_option
+@click.option(
+    "--boards-at-once",
+    type=click.IntRange(1),
+    metavar="N",
+    default=64,
+    show_default=True,
+    help="Boards beyond these wait.",
+)
 @click.option("--resume", is_flag=True, help="Go on with each board's last run.")
 @train_options
 @json_option
@@ -53,6 +69,7 @@ def serve(
     boards: int | None,
     bundle: Path,
     store_folder: Path,
+    boards_at_once: int,
     resume: bool,
     as_json: bool,
     **options: Any,
@@ -68,12 +85,13 @@ def serve(
     from cutlayer_host.transports import at_baud
 
     urls = tuple(at_baud(url, baud) for url in urls) if baud else urls
-    server = _server(bundle, store_folder, resume, TrainOptions(**options))
-    results = asyncio.run(_serve(server, urls, listen, boards, options["samples"]))
+    server = _server(bundle, store_folder, resume, boards_at_once, TrainOptions(**options))
+    result = asyncio.run(_serve(server, urls, listen, boards, options["samples"]))
     if as_json:
         from cutlayer_boards.console import print_json
 
-        print_json({"boards": results})
+        print_json(result)
+    results = result["boards"]
     failed = [result["device"] for result in results if "error" in result]
     if failed:
         raise HostError(f"{len(failed)} of {len(results)} boards were not trained: {', '.join(failed)}")
@@ -81,10 +99,12 @@ def serve(
 
 async def _serve(
     server: Server, urls: tuple[str, ...], listen: str | None, boards: int | None, samples: int
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
     from cutlayer_boards.console import progress
-    from cutlayer_host.server import Failed, Finished, Joined, Stepped
+    from cutlayer_host.report import StepDone, percentile_ms
+    from cutlayer_host.server import Failed, Finished, Joined, Stepped, Stopped
 
+    steps: list[StepDone] = []
     results: list[dict[str, Any]] = []
     bars = progress()
     tasks: dict[str, TaskID] = {}
@@ -94,42 +114,62 @@ async def _serve(
             tasks[event.url] = bars.add_task(event.url, total=samples)
         if isinstance(event, Stepped):
             bars.update(tasks[event.url], completed=event.done.visited)
+            steps.append(event.done)
             return
-        if isinstance(event, Failed | Finished) and event.url in tasks:
+        if isinstance(event, Failed | Finished | Stopped) and event.url in tasks:
             bars.remove_task(tasks.pop(event.url))
         if isinstance(event, Finished):
             results.append(event.result)
         elif isinstance(event, Failed):
             results.append({"device": event.url, "error": str(event.error), "next": event.error.hint})
+        elif isinstance(event, Stopped):
+            said = f"stopped after step {event.last_step}"
+            results.append({"device": event.url, "error": said, "next": "go on with --resume"})
         bars.console.print(_line(event), highlight=False, soft_wrap=True)
 
-    with bars:
+    with bars, stopping(server):
         await server.serve(tell, urls, listen=listen, boards=boards)
-    return results
+    return {
+        "boards": results,
+        "steps": len(steps),
+        "step_median_ms": percentile_ms(steps, 50),
+        "step_p99_ms": percentile_ms(steps, 99),
+    }
 
 
-def _server(bundle: Path, store_folder: Path, resume: bool, options: TrainOptions) -> Server:
+def _server(
+    bundle: Path, store_folder: Path, resume: bool, boards_at_once: int, options: TrainOptions
+) -> Server:
     from cutlayer_converter.bundle import load_manifest
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.server import Server
-    from cutlayer_host.store import Store
+    from cutlayer_host.store import Store, device_name
 
     manifest = load_manifest(bundle)
     curriculum = read_curriculum(options)
 
-    def lesson(device: Device, worker: TailWorker, _number: int) -> Lesson:
+    def lesson(device: Device, worker: TailWorker, reconnect: Reconnect) -> Lesson:
         return Lesson(
-            device, bundle, manifest, worker, curriculum, options.train_settings(), options.tail_settings()
+            device,
+            bundle,
+            manifest,
+            worker,
+            curriculum,
+            options.train_settings(),
+            options.tail_settings(),
+            reconnect,
         )
 
-    def run(device: Device, _number: int) -> Run:
-        return open_run(Store(store_folder), device, bundle, options, LAST_RUN if resume else None)
+    def run(device: Device) -> Run:
+        store = Store(store_folder)
+        last = store.last_of(device_name(device.welcome, device.url)) if resume else None
+        return last or open_run(store, device, bundle, options)
 
-    return Server(lesson, run)
+    return Server(lesson, run, boards_at_once=boards_at_once, patience_seconds=options.patience)
 
 
-def _line(event: Listening | Joined | Finished | Failed) -> str:
-    from cutlayer_host.server import Failed, Joined, Listening
+def _line(event: Listening | Joined | Finished | Stopped | Failed) -> str:
+    from cutlayer_host.server import Failed, Joined, Listening, Stopped
 
     if isinstance(event, Listening):
         return f"listening at {event.url}"
@@ -138,6 +178,8 @@ def _line(event: Listening | Joined | Finished | Failed) -> str:
     if isinstance(event, Failed):
         said = str(event.error).removeprefix(f"{event.url}: ")
         return f"{event.url}: error: {said}" + (f"\nnext: {event.error.hint}" if event.error.hint else "")
+    if isinstance(event, Stopped):
+        return f"{event.url}: stopped after step {event.last_step}; go on with --resume"
     result = event.result
     held_out = result.get("held_out")
     accuracy = f"; held out: accuracy {held_out['accuracy']:.1%}" if held_out else ""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cutlayer_host.commands.options import (
-    LAST_RUN,
     TrainOptions,
     baud_option,
     json_option,
@@ -27,10 +25,8 @@ if TYPE_CHECKING:
     from cutlayer_host.lesson import Curriculum, Lesson
     from cutlayer_host.report import StepDone
     from cutlayer_host.run import Run
+    from cutlayer_host.server import Server
     from cutlayer_host.store import Store
-
-BOOT_SECONDS = 10.0
-"""How long a board whose link was lost may take to come back."""
 
 
 @click.command()
@@ -90,24 +86,16 @@ async def train_device(
     """Trains the board at `url` with a progress bar, and returns the lesson's result."""
     from cutlayer_boards.console import progress
     from cutlayer_converter.bundle import load_manifest
-    from cutlayer_host.device import Device, connect
-    from cutlayer_host.errors import BundleMismatch
+    from cutlayer_host.device import connect, reopen_device
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.store import Store
-    from cutlayer_host.transports import open_transport
     from cutlayer_host.worker import TailWorker
 
     manifest = load_manifest(bundle)
     curriculum = read_curriculum(options)
 
     async def reconnect() -> Device:
-        device = await Device.open(await _open_again(lesson.device.url, open_transport))
-        try:
-            device.require_model(manifest.model_id, bundle)
-        except BundleMismatch:
-            await device.close()
-            raise
-        return device
+        return await reopen_device(lesson.device.url, options.patience)
 
     async with connect(url) as device, TailWorker() as worker:
         device.require_model(manifest.model_id, bundle)
@@ -123,7 +111,7 @@ async def train_device(
         )
         run = open_run(Store(store_folder), device, bundle, options, resume)
         try:
-            with run, progress() as bar, _stopping(lesson):
+            with run, progress() as bar, stopping(lesson):
                 task = bar.add_task("starting TensorFlow", total=options.samples)
                 async for done in lesson.steps(run):
                     bar.update(task, completed=done.visited, description=describe(done))
@@ -138,8 +126,8 @@ async def train_device(
 
 
 @contextlib.contextmanager
-def _stopping(lesson: Lesson) -> Iterator[None]:
-    """The first Ctrl-C asks the lesson to stop, the second ends the process."""
+def stopping(training: Lesson | Server) -> Iterator[None]:
+    """The first Ctrl-C asks it to stop, the second ends the process."""
     import signal
 
     loop = asyncio.get_running_loop()
@@ -147,7 +135,7 @@ def _stopping(lesson: Lesson) -> Iterator[None]:
     def stop() -> None:
         loop.remove_signal_handler(signal.SIGINT)
         click.echo("stopping after this step; Ctrl-C again to stop at once", err=True)
-        lesson.stop()
+        training.stop()
 
     try:
         loop.add_signal_handler(signal.SIGINT, stop)
@@ -171,14 +159,10 @@ def read_curriculum(options: TrainOptions) -> Curriculum:
 def open_run(
     store: Store, device: Device, bundle: Path, options: TrainOptions, resume: int | None = None
 ) -> Run:
-    """Begins a run, or resumes one; LAST_RUN is the device's last."""
-    from cutlayer_host.store import device_name
-
-    if resume is None:
-        return store.begin(device.welcome, device.url, bundle, options.asked())
-    if resume == LAST_RUN:
-        return store.resume(device=device_name(device.welcome, device.url))
-    return store.resume(resume)
+    """Begins a run, or resumes one."""
+    if resume is not None:
+        return store.resume(resume)
+    return store.begin(device.welcome, device.url, bundle, options.asked())
 
 
 def describe(done: StepDone) -> str:
@@ -209,17 +193,3 @@ def report_result(result: dict[str, Any], as_json: bool) -> None:
         )
     lines.append(f"`cutlayer export {result['run']}` writes the models")
     console().print("\n".join(lines), highlight=False)
-
-
-async def _open_again(url: str, open_transport: Any) -> Any:
-    """Opens a pipe that may take a while to come back, as a USB port does when its board has reset."""
-    from cutlayer_host.errors import TransportError
-
-    deadline = time.monotonic() + BOOT_SECONDS
-    while True:
-        try:
-            return await open_transport(url)
-        except TransportError:
-            if time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(0.2)
