@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Graph:
-    """The states that were met; of each the shortest way to it and what follows without a new fault."""
+    """The states that were met, by number in the order of their distance from a start."""
 
-    came_from: dict[State, tuple[State | None, str]] = field(default_factory=dict)
-    calm: dict[State, list[State]] = field(default_factory=dict)
+    states: list[State] = field(default_factory=list)
+    came_from: list[tuple[int | None, str]] = field(default_factory=list)  # the shortest way
+    calm: list[list[int]] = field(default_factory=list)  # what follows without a new fault
     depth: int = 0
     moves: int = 0
     broken: State | None = None
@@ -29,59 +29,72 @@ def explore(starts: Iterable[State], moves: Callable[[State], Iterable[Move]], m
     Raises:
         OverflowError: there are more than `most`.
     """
-    graph = Graph(dict.fromkeys(starts, (None, "start")))
-    queue = deque((state, 0) for state in graph.came_from)
-    while queue:
-        state, graph.depth = queue.popleft()
-        graph.calm[state] = []
+    graph = Graph()
+    number_of: dict[State, int] = {}
+    depth_of: list[int] = []
+
+    def visit(state: State, before: int | None, label: str) -> int:
+        number = number_of.setdefault(state, len(graph.states))
+        if number == len(graph.states):
+            graph.states.append(state)
+            graph.came_from.append((before, label))
+            depth_of.append(0 if before is None else depth_of[before] + 1)
+        return number
+
+    for start in starts:
+        visit(start, None, "start")
+    for number, state in enumerate(graph.states):  # which grows meanwhile
+        calm: list[int] = []
+        graph.calm.append(calm)
+        graph.depth = depth_of[number]
         for move in moves(state):
+            following = visit(move.state, number, move.label)
             graph.moves += 1
             if not move.is_fault:
-                graph.calm[state].append(move.state)
-            if move.state in graph.came_from:
-                continue
-            graph.came_from[move.state] = (state, move.label)
+                calm.append(following)
             if move.state.broken:
                 graph.broken = move.state
                 return graph
-            if len(graph.came_from) > most:
-                raise OverflowError(f"more than {most} states")
-            queue.append((move.state, graph.depth + 1))
+        if len(graph.states) > most:
+            raise OverflowError(f"more than {most} states")
     return graph
 
 
-def endless(graph: Graph) -> set[State]:
+def endless(graph: Graph) -> list[State]:
     """The states from which a run without further faults may stop short of the end or go in circles.
 
     Backwards from the ends: a state is sure to end when all that can follow it is.
     """
-    before: dict[State, list[State]] = {state: [] for state in graph.calm}
-    open_ways = {state: len(after) for state, after in graph.calm.items()}
-    for state, after in graph.calm.items():
+    before: list[list[int]] = [[] for _ in graph.states]
+    open_ways = [len(after) for after in graph.calm]
+    for number, after in enumerate(graph.calm):
         for following in after:
-            before[following].append(state)
-    sure = deque(state for state in graph.calm if state.ended)
-    unsure = set(graph.calm) - set(sure)
-    while sure:
-        for state in before[sure.popleft()]:
-            open_ways[state] -= 1
-            if open_ways[state] == 0:
-                unsure.discard(state)
-                sure.append(state)
-    return unsure
+            before[following].append(number)
+    is_sure = [state.ended for state in graph.states]
+    sure = [number for number, ends in enumerate(is_sure) if ends]
+    for ending in sure:  # which grows meanwhile
+        for number in before[ending]:
+            open_ways[number] -= 1
+            if open_ways[number] == 0:
+                is_sure[number] = True
+                sure.append(number)
+    return [state for state, ends in zip(graph.states, is_sure, strict=True) if not ends]
 
 
 def trace(graph: Graph, state: State) -> str:
     """The shortest way to a state, a move a line, with what both sides have after it."""
     lines = []
-    here: State | None = state
-    while here is not None:
-        before, label = graph.came_from[here]
-        board, host = here.board, here.host
-        slots = ", ".join(f"{slot.run}:{slot.lineage}" if slot else "-" for slot in board.slots)
-        kept = ", ".join(checkpoint.lineage for checkpoint in host.checkpoints)
-        tail = host.tail.lineage if host.tail else "-"
-        sides = f"head {board.ram.run}:{board.ram.lineage} slots [{slots}] | tail {tail} checkpoints [{kept}]"
-        lines.append(f"{label:<44} {sides}")
-        here = before
-    return "\n".join([*reversed(lines), f"=> {state.broken}"] if state.broken else reversed(lines))
+    number: int | None = graph.states.index(state)
+    while number is not None:
+        here, (before, label) = graph.states[number], graph.came_from[number]
+        lines.append(f"{label:<44} {_sides(here)}")
+        number = before
+    return "\n".join([*reversed(lines), *([f"=> {state.broken}"] if state.broken else [])])
+
+
+def _sides(state: State) -> str:
+    board, host = state.board, state.host
+    slots = ", ".join(f"{slot.run}:{slot.lineage}" if slot else "-" for slot in board.slots)
+    kept = ", ".join(checkpoint.lineage for checkpoint in host.checkpoints)
+    tail = host.tail.lineage if host.tail else "-"
+    return f"head {board.ram.run}:{board.ram.lineage} slots [{slots}] | tail {tail} checkpoints [{kept}]"
