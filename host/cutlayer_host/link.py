@@ -8,7 +8,7 @@ The caller owns the pipe and the clock, and turns one crank:
     pipe.write(link.transmit(now_ms))           after any of the above
     link.next_timeout_ms(now_ms)                turn the crank again after this at the latest
 
-Times are milliseconds of any monotonic clock.
+Times are milliseconds of any monotonic clock. With a guard, every connection is sealed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from cutlayer_host.errors import LinkLost
+from cutlayer_host.guard import BoardGuard, CounterSpent, HostGuard, Refusal, Seal, Security
 from cutlayer_host.window import MAX_WINDOW_FRAMES, ReceiveWindow, SendWindow
 from cutlayer_host.wire import (
     HEADER_BYTES,
     MAX_PAYLOAD_BYTES,
     MIN_PAYLOAD_BYTES,
+    SEAL_BYTES,
     WIRE_VERSION,
     FrameDecoder,
     encode_frame,
@@ -33,10 +35,12 @@ from cutlayer_host.wire import (
 
 SYN_INTERVAL_MS = 500.0
 PROBE_INTERVAL_MS = 1000.0
+# A SYN_ACK without a good proof may be a stranger's: the board's own has this long to come.
+REFUSED_MS = 2 * SYN_INTERVAL_MS
 DEAD_MS = 10_000.0
 
 _HEADER = struct.Struct("<BxHHHHH")
-_PARAMETERS = struct.Struct("<BxHHH")
+_PARAMETERS = struct.Struct("<BBHHH")
 _RESETS_MAX = 8
 
 
@@ -58,7 +62,7 @@ class FrameKind(enum.IntEnum):
     PING = 6
 
 
-# The least payload of each kind; those of 0 take none.
+# The least payload of each kind; those of 0 take none, but a seal.
 _PAYLOAD_BYTES: dict[int, int] = {
     FrameKind.SYN: _PARAMETERS.size,
     FrameKind.SYN_ACK: _PARAMETERS.size,
@@ -69,9 +73,14 @@ _PAYLOAD_BYTES: dict[int, int] = {
 }
 
 
-def _fits(kind: int, payload_bytes: int) -> bool:
+def _fits(kind: int, payload: bytes) -> bool:
+    """Whether the kind takes the payload. Of another wire version only the version is known to lie here."""
     least = _PAYLOAD_BYTES.get(kind)
-    return payload_bytes == 0 if least == 0 else least is not None and payload_bytes >= least
+    if least is None or len(payload) < least or (least == 0 and len(payload) not in (0, SEAL_BYTES)):
+        return False
+    if kind in (FrameKind.SYN, FrameKind.SYN_ACK) and payload[0] == WIRE_VERSION:
+        return Parameters.decode(payload) is not None
+    return True
 
 
 class Header(NamedTuple):
@@ -109,6 +118,11 @@ class LostReason(enum.Enum):
     SILENT = "the other side has fallen silent"
     REPLACED = "the host has connected anew"
     VERSION = "the other side speaks another version of the wire"
+    SEALED = "the board wants a key"
+    UNKEYED = Refusal.UNKEYED.value
+    UNKNOWN = Refusal.UNKNOWN.value
+    UNPROVED = Refusal.UNPROVED.value
+    SPENT = "the connection has sealed as many frames as it may"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +144,29 @@ class Parameters:
         if not 1 <= self.window_frames <= MAX_WINDOW_FRAMES:
             raise ValueError(f"window_frames is {self.window_frames}, must be 1 to {MAX_WINDOW_FRAMES}")
 
-    def encode(self) -> bytes:
-        """The payload of SYN and SYN_ACK."""
-        return _PARAMETERS.pack(WIRE_VERSION, self.max_payload, self.window_bytes, self.window_frames)
+    def encode(self, security: Security = Security.PLAIN) -> bytes:
+        """The payload of SYN and SYN_ACK, or its first 8 bytes."""
+        return _PARAMETERS.pack(
+            WIRE_VERSION, security, self.max_payload, self.window_bytes, self.window_frames
+        )
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Parameters | None:
+        """From 8 bytes or more of this wire version; None outside the limits."""
+        _, security, max_payload, window_bytes, window_frames = _PARAMETERS.unpack_from(payload)
+        try:
+            parameters = cls(max_payload, window_bytes, window_frames)
+            if security != Security.PLAIN:
+                parameters.check_sealed()
+        except ValueError:
+            return None
+        return parameters
+
+    def check_sealed(self) -> None:
+        """Raises ValueError when the window does not hold one longest frame with its seal."""
+        least = frame_bytes_max(self.max_payload + SEAL_BYTES)
+        if self.window_bytes < least:
+            raise ValueError(f"window_bytes is {self.window_bytes}, must be {least} (a sealed frame)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +203,8 @@ class Link:
     Attributes:
         busy: while true, the other side is given no credit.
         expecting: while true, a silent other side is probed, and missed after `dead_ms`.
-        state, peer, connection: read only.
+        guard: what seals the next connections; None: they are plain. The present one stays as it is.
+        state, peer, connection, seal: read only; `seal` is None on a plain connection.
     """
 
     def __init__(
@@ -179,15 +214,19 @@ class Link:
         *,
         dead_ms: float = DEAD_MS,
         rng: random.Random | None = None,
+        guard: HostGuard | BoardGuard | None = None,
     ) -> None:
         self.role = role
+        self.guard = guard
         self.parameters = parameters or Parameters()
+        if guard is not None:
+            self.parameters.check_sealed()
         self.dead_ms = dead_ms
         self.state = LinkState.CLOSED
         self.peer: Parameters | None = None
         self.connection = 0
         self.expecting = False
-        self.decoder = FrameDecoder(self.parameters.max_payload)
+        self.decoder = FrameDecoder(self.parameters.max_payload + (0 if guard is None else SEAL_BYTES))
         self.frames_sent = 0
         self.bytes_sent = 0
         self._rng = rng or random.Random()
@@ -242,8 +281,12 @@ class Link:
     def receive(self, data: bytes, now_ms: float) -> list[LinkEvent]:
         """Takes bytes as they come, b"" when only time has passed. Never raises for anything in `data`."""
         events: list[LinkEvent] = []
+        if self._spent:
+            self._lose(Lost(LostReason.SPENT), events, now_ms)
         for body in self.decoder.receive(data):
             self._take(body, now_ms, events)
+        if self._refused is not None and now_ms >= self._refused[1]:
+            self._lose(self._refused[0], events, now_ms)
         self._watch(now_ms)
         if self._silent_ms(now_ms) >= self.dead_ms:
             self._lose(Lost(LostReason.SILENT), events, now_ms)
@@ -266,8 +309,11 @@ class Link:
         if self._syn_ack_for:
             frames.append(self._parameters_frame(FrameKind.SYN_ACK, self._syn_ack_for))
             self._syn_ack_for = 0
-        if self._sending is not None:
-            self._transmit_open(self._sending, now_ms, max_bytes, frames)
+        if self._sending is not None and not self._spent:
+            try:
+                self._transmit_open(self._sending, now_ms, max_bytes, frames)
+            except CounterSpent:
+                self._spent = True
         self._watch(now_ms)
         self.frames_sent += len(frames)
         data = b"".join(frames)
@@ -276,11 +322,13 @@ class Link:
 
     def next_timeout_ms(self, now_ms: float) -> float | None:
         """The ms after which to call `receive` and `transmit` at the latest; None: when there is news."""
-        if self._resets or self._syn_ack_for or self._ack_owed:
+        if self._resets or self._syn_ack_for or self._ack_owed or self._ping_owed or self._spent:
             return 0.0
         due: list[float] = []
         if self.state is LinkState.CONNECTING:
             due.append(self._syn_due_ms)
+        if self._refused is not None:
+            due.append(self._refused[1])
         if self._sending is not None:
             window_timeout_ms = self._sending.next_timeout_ms(now_ms)
             if window_timeout_ms is not None:
@@ -296,7 +344,11 @@ class Link:
         self.peer = None
         self._sending = None
         self._receiving = ReceiveWindow(self.parameters.window_bytes, self.parameters.window_frames)
+        self.seal: Seal | None = None
         self._ack_owed = False
+        self._ping_owed = False
+        self._spent = False
+        self._refused: tuple[Lost, float] | None = None  # and when that is final
         self._syn_due_ms = now_ms
         self._syn_ack_for = 0
         self._break_due = False
@@ -305,10 +357,17 @@ class Link:
         self._pinged_ms = now_ms
         self._waiting_since_ms = None
 
-    def _open(self, peer: Parameters, credit: int, events: list[LinkEvent], now_ms: float) -> None:
+    def _open(
+        self, peer: Parameters, events: list[LinkEvent], now_ms: float, seal: Seal | None = None
+    ) -> None:
+        seal_bytes = 0 if seal is None else SEAL_BYTES
+        ours = self.parameters
         self.state = LinkState.OPEN
         self.peer = peer
-        self._sending = SendWindow(credit, peer.window_frames, now_ms)
+        self.seal = seal
+        self._sending = SendWindow(peer.window_bytes, peer.window_frames, now_ms, seal_bytes)
+        self._receiving = ReceiveWindow(ours.window_bytes, ours.window_frames, seal_bytes)
+        self._refused = None
         self._heard_ms = now_ms
         self._pinged_ms = now_ms
         events.append(Connected(peer))
@@ -345,18 +404,20 @@ class Link:
 
     def _take(self, body: bytes, now_ms: float, events: list[LinkEvent]) -> None:
         """One body through the table of SPEC.md, section 2."""
+        opened = body if self.guard is self.seal is None else self._unseal(body, events, now_ms)
         kind, connection, seq, ack, sack, credit = Header.decode(body)
-        payload = body[HEADER_BYTES:]
-        if not connection or not _fits(kind, len(payload)):
-            self._malformed()
+        payload = b"" if opened is None else opened[HEADER_BYTES:]
+        if opened is None or not connection or not _fits(kind, payload):
+            self.decoder.counters.frames -= 1
+            self.decoder.counters.malformed += 1
         elif kind == FrameKind.SYN:
-            self._take_syn(connection, credit, payload, events, now_ms)
+            self._take_syn(connection, payload, events, now_ms)
         elif connection != self.connection or self.state is LinkState.CLOSED:
             if kind != FrameKind.RESET and len(self._resets) < _RESETS_MAX:
                 self._resets.add(connection)
         elif self.state is LinkState.CONNECTING:
             if kind == FrameKind.SYN_ACK:
-                self._take_syn_ack(credit, payload, events, now_ms)
+                self._take_syn_ack(payload, events, now_ms)
         elif kind == FrameKind.RESET:
             self._lose(Lost(LostReason.RESET), events, now_ms)
         elif kind != FrameKind.SYN_ACK and self._sending is not None:
@@ -368,40 +429,63 @@ class Link:
             elif kind == FrameKind.PING:
                 self._ack_owed = True
 
-    def _take_syn(
-        self, connection: int, credit: int, payload: bytes, events: list[LinkEvent], now_ms: float
-    ) -> None:
-        if self.role is Role.HOST:
-            return
-        if payload[0] != WIRE_VERSION:
-            self._syn_ack_for = connection
-        elif self.state is LinkState.OPEN and connection == self.connection:
-            self._heard_ms = now_ms
-            self._syn_ack_for = connection
-        elif (peer := self._peer(payload)) is not None:
+    def _unseal(self, body: bytes, events: list[LinkEvent], now_ms: float) -> bytes | None:
+        """The body without its seal, or as it is where it has none to have; None when it has to be dropped."""
+        kind, connection, *_ = Header.decode(body)
+        seal = self.seal if connection == self.connection else None
+        if kind in (FrameKind.SYN, FrameKind.SYN_ACK):
+            return body
+        if seal is not None and (opened := seal.open(body)) is not None:
+            return opened
+        if isinstance(self.guard, BoardGuard) and (first := self.guard.open(connection, body)) is not None:
+            opened, syn, seal = first
             if self.state is LinkState.OPEN:
                 self._lose(Lost(LostReason.REPLACED), events, now_ms)
             self.connection = connection
-            self._open(peer, credit, events, now_ms)
+            if (peer := Parameters.decode(syn)) is not None:
+                self._open(peer, events, now_ms, seal)
+            return opened
+        # All else on a sealed connection is a stranger's; of it, a RESET makes a host connect anew.
+        return body if seal is None or (kind == FrameKind.RESET and self.role is Role.HOST) else None
+
+    def _take_syn(self, connection: int, payload: bytes, events: list[LinkEvent], now_ms: float) -> None:
+        if self.role is Role.HOST:
+            return
+        self._syn_ack_for = connection
+        if payload[0] != WIRE_VERSION:
+            return
+        if isinstance(self.guard, BoardGuard):
+            self.guard.meet(connection, payload)
+        elif self.state is LinkState.OPEN and connection == self.connection:
+            self._heard_ms = now_ms
+        elif payload[1] == Security.PLAIN and (peer := Parameters.decode(payload)) is not None:
+            if self.state is LinkState.OPEN:
+                self._lose(Lost(LostReason.REPLACED), events, now_ms)
+            self.connection = connection
+            self._open(peer, events, now_ms)
             self._syn_ack_for = connection
 
-    def _take_syn_ack(self, credit: int, payload: bytes, events: list[LinkEvent], now_ms: float) -> None:
-        if payload[0] != WIRE_VERSION:
-            self._lose(Lost(LostReason.VERSION, payload[0]), events, now_ms)
-        elif (peer := self._peer(payload)) is not None:
-            self._open(peer, credit, events, now_ms)
+    def _take_syn_ack(self, payload: bytes, events: list[LinkEvent], now_ms: float) -> None:
+        peer = Parameters.decode(payload) if payload[0] == WIRE_VERSION else None
+        if peer is None:
+            self._refuse(Lost(LostReason.VERSION, payload[0]), events, now_ms)
+        elif isinstance(self.guard, HostGuard):
+            met = self.guard.meet(payload)
+            if isinstance(met, Refusal):
+                self._refuse(Lost(LostReason[met.name]), events, now_ms)
+            else:
+                self._open(peer, events, now_ms, met)
+                self._ping_owed = True  # the board waits for the first sealed frame
+        elif payload[1] == Security.PLAIN:
+            self._open(peer, events, now_ms)
+        else:
+            self._refuse(Lost(LostReason.SEALED), events, now_ms)
 
-    def _peer(self, payload: bytes) -> Parameters | None:
-        _, max_payload, window_bytes, window_frames = _PARAMETERS.unpack_from(payload)
-        try:
-            return Parameters(max_payload, window_bytes, window_frames)
-        except ValueError:
-            self._malformed()
-            return None
-
-    def _malformed(self) -> None:
-        self.decoder.counters.frames -= 1
-        self.decoder.counters.malformed += 1
+    def _refuse(self, lost: Lost, events: list[LinkEvent], now_ms: float) -> None:
+        if self.guard is None:
+            self._lose(lost, events, now_ms)
+        elif self._refused is None:
+            self._refused = lost, now_ms + REFUSED_MS
 
     def _transmit_open(
         self, sending: SendWindow, now_ms: float, max_bytes: int | None, frames: list[bytes]
@@ -411,18 +495,26 @@ class Link:
         room = float("inf") if max_bytes is None else max_bytes - sum(map(len, frames))
         while room > 0 and (flight := sending.next_frame(now_ms)) is not None:
             header = Header(FrameKind.DATA, self.connection, flight.seq, *fields)
-            frames.append(encode_frame(header.encode() + flight.payload))
+            frames.append(self._frame(header, flight.payload))
             room -= len(frames[-1])
             self._ack_owed = False
         kind = FrameKind.ACK if self._ack_owed else None
         probe_ms = self._probe_due_ms(sending)
-        if probe_ms is not None and now_ms >= probe_ms:
+        if self._ping_owed or (probe_ms is not None and now_ms >= probe_ms):
             self._pinged_ms = now_ms
             kind = FrameKind.PING
         if kind is not None:
-            self._ack_owed = False
-            frames.append(encode_frame(Header(kind, self.connection, sending.next_seq, *fields).encode()))
+            self._ack_owed = self._ping_owed = False
+            frames.append(self._frame(Header(kind, self.connection, sending.next_seq, *fields)))
+
+    def _frame(self, header: Header, payload: bytes = b"") -> bytes:
+        body = header.encode() + payload
+        return encode_frame(body if self.seal is None else self.seal.seal(body))
 
     def _parameters_frame(self, kind: FrameKind, connection: int) -> bytes:
         header = Header(kind, connection, credit=self.parameters.window_bytes)
-        return encode_frame(header.encode() + self.parameters.encode())
+        if self.guard is None:
+            payload = self.parameters.encode()
+        else:
+            payload = self.guard.introduce(connection, self.parameters.encode(Security.SEALED))
+        return encode_frame(header.encode() + payload)

@@ -155,6 +155,7 @@ def test_a_host_that_waits_for_syn_ack_drops_all_else() -> None:
         Header(FrameKind.SYN, 9).encode() + bytes([WIRE_VERSION, 0, 128, 0, 145, 0, 5, 0]),
         Header(FrameKind.SYN, 9).encode() + bytes([WIRE_VERSION, 0, 128, 0, 0xE8, 3, 0, 0]),
         Header(FrameKind.SYN, 9).encode() + bytes([WIRE_VERSION, 0, 128, 0, 0xE8, 3, 18, 0]),
+        Header(FrameKind.SYN_ACK, 9).encode() + bytes([WIRE_VERSION, 0, 128, 0, 0xE8, 3, 18, 0]),
         Header(0, 9).encode(),  # type: ignore[arg-type]
         Header(7, 9).encode(),  # type: ignore[arg-type]
     ],
@@ -164,6 +165,14 @@ def test_a_body_that_its_kind_does_not_allow_is_malformed(body: bytes) -> None:
     assert board.receive(encode_frame(body), 0.0) == []
     assert board.transmit(0.0) == b""
     assert (board.decoder.counters.frames, board.decoder.counters.malformed) == (0, 1)
+
+
+def test_a_malformed_syn_of_the_present_connection_is_not_answered() -> None:
+    _, board = opened(board=SMALL)
+    malformed = bytes([WIRE_VERSION, 0, 128, 0, 0xE8, 3, 18, 0])
+    board.receive(encode_frame(Header(FrameKind.SYN, board.connection).encode() + malformed), 0.0)
+    assert board.transmit(0.0) == b""
+    assert board.decoder.counters.malformed == 1
 
 
 def test_messages_arrive_in_order_and_once() -> None:
