@@ -33,6 +33,7 @@ Kind = Literal["conv2d", "depthwise", "dense"]
 Activation = Literal["none", "relu", "relu6"]
 Optimizer = Literal["sgd", "adam"]
 Section = Literal["ram", "flash"]
+FLOAT_MAX = 2.0**128 - 2.0**104  # the largest float32
 T = TypeVar("T")
 
 
@@ -192,7 +193,7 @@ def load_manifest(folder: Path | str) -> Manifest:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ConvertError(f"{folder}: no bundle there ({MANIFEST} is missing)", again) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConvertError(f"{path}: not a manifest: {error}", again) from error
     version = data.get("bundle_version") if isinstance(data, dict) else None
     if version != BUNDLE_VERSION:
@@ -228,8 +229,9 @@ def _value(hint: Any, data: object, where: str) -> object:
         return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(data))
     if origin is Literal and data in arguments:
         return data
-    if hint is float and isinstance(data, int | float) and not isinstance(data, bool):
-        return float(data)
+    # Python's parser takes Infinity and NaN for JSON; a scale is a number.
+    if hint is float and type(data) in (int, float) and abs(typing.cast("float", data)) <= FLOAT_MAX:
+        return float(typing.cast("float", data))
     if hint in (int, str) and type(data) is hint:
         return data
     raise ValueError(f"{where} is {data!r}, not {getattr(hint, '__name__', hint)}")

@@ -80,6 +80,9 @@ def test_sums_and_counts() -> None:
         (("cuts",), [], "no cuts"),
         (("cuts",), {}, "manifest.cuts"),
         (("cuts", 1, "scale"), "0.1", "manifest.cuts[1].scale"),
+        (("cuts", 1, "scale"), 10**400, "manifest.cuts[1].scale"),
+        (("input", "scale"), float("inf"), "manifest.input.scale"),
+        (("input", "scale"), float("nan"), "manifest.input.scale"),
         (("cuts", 0, "op_count"), 1.5, "manifest.cuts[0].op_count"),
         (("cuts", 0, "op_count"), True, "manifest.cuts[0].op_count"),
         (("input", "shape"), [1, "2"], "manifest.input.shape[1]"),
@@ -112,7 +115,7 @@ def test_a_missing_field_is_named(tmp_path: Path, name: str) -> None:
 
 
 def test_what_is_no_bundle(tmp_path: Path) -> None:
-    for text in ("", "[]", "null", "{", "\ufeff{}"):
+    for text in ("", "[]", "null", "{", "\ufeff{}", "[" * 100_000):
         with pytest.raises(ConvertError):
             load_manifest(write(tmp_path, text))
     with pytest.raises(ConvertError, match="no bundle there"):
