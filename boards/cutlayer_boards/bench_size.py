@@ -4,9 +4,11 @@ Each file of firmware/lib/cutlayer/src is compiled for a Cortex-M4F with -Os, an
 flash is counted: code, constants and initial values. Two figures a file:
 
     compiled   all of its object
-    flash      less the functions that no board can reach from cl_node_init and cl_node_step (the linker's
-               --gc-sections): the host's end of the link and of the codecs, which tests use, and what only
-               other processors or the interpreter need
+    flash      less the functions that a board without storage cannot reach from cl_node_init and
+               cl_node_step (the linker's --gc-sections): the host's end of the link and of the codecs, which
+               tests use, and what only other processors or the interpreter need
+
+What storage adds, the functions that cl_saver_init reaches beyond those, is a figure by itself.
 
 Kernels are counted whole and by themselves: they are the head's, and a firmware has those that its head uses.
 The C library and the head's tables are not in it.
@@ -30,15 +32,17 @@ LIMIT_BYTES = 16 * 1024
 """What the core may take without the kernels, which are the head's."""
 
 _ROOTS = ("cl_node_init", "cl_node_step", "cl_node_bytes")
+_STORAGE_ROOT = "cl_saver_init"
 _FLAGS = ["-std=c99", "-Os", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections"]
 
 
 @dataclass(frozen=True, slots=True)
 class FileSize:
-    """One C file. `is_kernel`: only heads with that operation have it."""
+    """One C file. `is_kernel`: only heads with that operation have it. `storage_bytes`: storage adds."""
 
     file: str
     flash_bytes: int
+    storage_bytes: int
     compiled_bytes: int
     is_kernel: bool
 
@@ -62,23 +66,27 @@ def measure_core(compiler: str = "arm-none-eabi-gcc") -> list[FileSize]:
             _run([compiler, *machine, *_FLAGS, *includes, "-c", str(path), "-o", str(built)])
             compiled_bytes = measure(built).flash_bytes
             if file.startswith("kernels/"):
-                sizes.append(FileSize(file, compiled_bytes, compiled_bytes, is_kernel=True))
+                sizes.append(FileSize(file, compiled_bytes, 0, compiled_bytes, is_kernel=True))
             else:
                 core[built] = (file, compiled_bytes)
-        unreachable = _unreachable([compiler, *machine], list(core), Path(name) / "core.o")
-        sizes += [
-            FileSize(file, compiled_bytes - unreachable.get(built, 0), compiled_bytes, is_kernel=False)
-            for built, (file, compiled_bytes) in core.items()
-        ]
+        link = [compiler, *machine]
+        without = _unreachable(link, list(core), Path(name) / "core.o", _ROOTS)
+        unused = _unreachable(link, list(core), Path(name) / "core.o", (*_ROOTS, _STORAGE_ROOT))
+        for built, (file, compiled_bytes) in core.items():
+            flash_bytes = compiled_bytes - without.get(built, 0)
+            storage_bytes = without.get(built, 0) - unused.get(built, 0)
+            sizes.append(FileSize(file, flash_bytes, storage_bytes, compiled_bytes, is_kernel=False))
     return sorted(sizes, key=lambda size: (size.is_kernel, size.file))
 
 
-def _unreachable(compiler: list[str], objects: list[Path], linked: Path) -> dict[Path, int]:
-    """Bytes of each object that the linker leaves out."""
+def _unreachable(
+    compiler: list[str], objects: list[Path], linked: Path, names: tuple[str, ...]
+) -> dict[Path, int]:
+    """Bytes of each object that the linker leaves out when only `names` are asked for."""
     from cutlayer_boards.build import measure
 
-    roots = [f"-Wl,-u,{name}" for name in _ROOTS]
-    options = ["-nostdlib", "-Wl,-r", "-Wl,--gc-sections", f"-Wl,-e,{_ROOTS[0]}", "-Wl,--print-gc-sections"]
+    roots = [f"-Wl,-u,{name}" for name in names]
+    options = ["-nostdlib", "-Wl,-r", "-Wl,--gc-sections", f"-Wl,-e,{names[0]}", "-Wl,--print-gc-sections"]
     said = _run([*compiler, *options, *roots, "-o", str(linked), *map(str, objects)])
     found: dict[Path, int] = {}
     for section, name in re.findall(r"removing unused section '(\S+)' in file '(\S+)'", said):
@@ -112,12 +120,14 @@ def size(*, as_json: bool) -> None:
     with console().status("compiling the core"):
         files = measure_core()
     core_bytes = sum(file.flash_bytes for file in files if not file.is_kernel)
+    storage_bytes = sum(file.storage_bytes for file in files)
     kernel_bytes = sum(file.flash_bytes for file in files if file.is_kernel)
     if as_json:
         print_json(
             {
                 "core_bytes": core_bytes,
                 "core_limit_bytes": LIMIT_BYTES,
+                "storage_bytes": storage_bytes,
                 "core_compiled_bytes": sum(file.compiled_bytes for file in files if not file.is_kernel),
                 "kernel_bytes": kernel_bytes,
                 "files": [asdict(file) for file in files],
@@ -131,11 +141,13 @@ def _print_table(files: list[FileSize], core_bytes: int, kernel_bytes: int) -> N
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("file", "flash bytes", "compiled", title="The core on a Cortex-M4F, -Os")
+    table = Table("file", "flash bytes", "for storage", "compiled", title="The core on a Cortex-M4F, -Os")
     for file in files:
-        table.add_row(file.file, f"{file.flash_bytes:,}", f"{file.compiled_bytes:,}")
+        storage = f"{file.storage_bytes:,}" if file.storage_bytes else ""
+        table.add_row(file.file, f"{file.flash_bytes:,}", storage, f"{file.compiled_bytes:,}")
     table.add_section()
     compiled_bytes = sum(file.compiled_bytes for file in files if not file.is_kernel)
-    table.add_row("core", f"{core_bytes:,} of {LIMIT_BYTES:,}", f"{compiled_bytes:,}")
+    storage_bytes = sum(file.storage_bytes for file in files)
+    table.add_row("core", f"{core_bytes:,} of {LIMIT_BYTES:,}", f"{storage_bytes:,}", f"{compiled_bytes:,}")
     table.add_row("all kernels", f"{kernel_bytes:,}")
     Console().print(table)

@@ -277,6 +277,19 @@ def test_a_run_is_what_configure_names() -> None:
     assert board.welcome().run == RUN
 
 
+def test_a_cut_leaves_the_state_that_a_run_went_on_from() -> None:
+    board = Keeper()
+    for step in (1, 2, 3):
+        board.train(step)
+        board.save(step)
+    board.tell(m.Restore(run=RUN, step=2))
+    board.go_on()
+    board.train(3, 4)
+    board.storage.budget = 100
+    assert isinstance(board.save(4), m.Error)
+    assert board.restart().held == ((RUN, 2),)
+
+
 def test_a_save_cut_short_by_a_new_connection_can_be_done_again() -> None:
     board = Keeper()
     board.train(1)

@@ -47,9 +47,9 @@ class Slots:
         self.slots = self.ffi.new("struct cl_slots *")
         self.opened = self.lib.cl_slots_open(self.slots, storage.storage, kind)
 
-    def put(self, body: bytes, piece: int = 64) -> int:
+    def put(self, body: bytes, piece: int = 64, kept: int = -1) -> int:
         """Writes a record. Returns its slot or the error."""
-        result = self.lib.cl_slots_begin(self.slots, len(body))
+        result = self.lib.cl_slots_begin(self.slots, kept, len(body))
         while result == 0:
             result = self.lib.cl_slots_erase(self.slots)
         for at in range(0, len(body), piece):
@@ -179,6 +179,17 @@ def test_a_rejected_record_is_overwritten_first() -> None:
     assert Slots(storage).newest == b"ours again"
 
 
+def test_a_slot_in_use_is_kept_though_the_other_is_newer() -> None:
+    storage = ram()
+    for body in (b"in use", b"newer"):
+        Slots(storage).put(body)
+    assert Slots(storage).put(b"newest", kept=0) == 1
+    slots = Slots(storage)
+    assert (slots.get(0), slots.newest) == (b"in use", b"newest")
+    slots.lib.cl_slots_reject(slots.slots, 0)
+    assert slots.put(b"over what is no good", kept=0) == 0
+
+
 def test_keys_and_training_have_places_of_their_own() -> None:
     storage = ram(erasable=True, block_bytes=256)
     for body in (b"train one", b"train two"):
@@ -207,7 +218,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
 def test_a_body_is_written_whole_and_no_further() -> None:
     slots = Slots(ram())
     data = slots.ffi.new("uint8_t[]", 32)
-    assert slots.lib.cl_slots_begin(slots.slots, 12) == 0
+    assert slots.lib.cl_slots_begin(slots.slots, -1, 12) == 0
     assert slots.lib.cl_slots_erase(slots.slots) == 1
     assert slots.lib.cl_slots_write(slots.slots, data, 13) == ErrorCode.ARGUMENT
     assert slots.lib.cl_slots_write(slots.slots, data, 8) == 0

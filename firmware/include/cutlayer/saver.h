@@ -45,7 +45,8 @@ struct cl_saver {
     struct cl_slots slots;
     struct cl_run_step held[2]; // by the good slots
     struct cl_saved saved;      // the last answer
-    uint8_t phase;              // of a save, see saver.c
+    int8_t in_use; // the slot that the state in RAM was last loaded from or saved to; -1: none
+    uint8_t phase; // of a save, see saver.c
 };
 
 // Prepares a saver; the node that it is given to opens it.

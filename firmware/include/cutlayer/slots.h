@@ -59,9 +59,10 @@ int32_t cl_slots_check(const struct cl_slots *slots, uint8_t slot) CL_CHECK_RESU
 // Writing: begin, then erase until it returns 1, then write the body in pieces, then commit. Begun
 // again, or left, nothing is lost but the record under way.
 
-// Begins a record of `body_bytes` in the slot that is not the newest good one. Returns 0, or
-// CL_ERROR_STORAGE when it does not fit.
-int32_t cl_slots_begin(struct cl_slots *slots, uint32_t body_bytes) CL_CHECK_RESULT;
+// Begins a record of `body_bytes` in the slot that is not `kept`; when that one is negative or
+// holds nothing good, the newest good one is kept. Returns 0, or CL_ERROR_STORAGE when it does not
+// fit.
+int32_t cl_slots_begin(struct cl_slots *slots, int32_t kept, uint32_t body_bytes) CL_CHECK_RESULT;
 
 // Erases one block. Returns 1 when all that the record needs is erased, 0 when there is more to do,
 // or the storage's error.

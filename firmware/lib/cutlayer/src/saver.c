@@ -143,6 +143,7 @@ static int32_t load(struct cl_saver *saver, struct cl_session *session, uint8_t 
     }
     take_head(session, head);
     session->configured = 1;
+    saver->in_use = (int8_t)slot;
     return CL_OK;
 }
 
@@ -151,6 +152,7 @@ static void open(struct cl_saver *saver, struct cl_session *session)
 {
     uint8_t head[CL_SAVER_HEAD_BYTES];
     saver->saved.step = CL_STEP_NONE;
+    saver->in_use = -1;
     if (cl_slots_open(&saver->slots, saver->storage, CL_SLOTS_TRAIN) < 0) {
         return;
     }
@@ -195,17 +197,17 @@ static int32_t restore(struct cl_saver *saver, struct cl_session *session,
 
 // --- saving ---
 
-// Whether a slot holds just what the session has.
-static int is_held(const struct cl_saver *saver, const uint8_t *now)
+// The slot that holds just what the session has, or negative.
+static int32_t slot_of(const struct cl_saver *saver, const uint8_t *now)
 {
     uint8_t head[CL_SAVER_HEAD_BYTES];
     for (uint8_t slot = 0; slot < 2; slot++) {
         if (cl_slots_read(&saver->slots, slot, 0, head, sizeof head) == 0 &&
             memcmp(head, now, sizeof head) == 0) {
-            return 1;
+            return slot;
         }
     }
-    return 0;
+    return CL_ERROR_STORAGE;
 }
 
 static int32_t begin(struct cl_saver *saver, const struct cl_session *session)
@@ -213,14 +215,16 @@ static int32_t begin(struct cl_saver *saver, const struct cl_session *session)
     struct body body;
     const uint32_t bytes = lay_out(&session->train, &body);
     put_head(session, body.head);
-    if (is_held(saver, body.head)) {
+    const int32_t held = slot_of(saver, body.head);
+    if (held >= 0) {
+        saver->in_use = (int8_t)held;
         saver->phase = PHASE_DONE;
         saver->saved.bytes = saver->saved.step == session->train.step ? saver->saved.bytes : 0;
         return CL_OK;
     }
     saver->phase = PHASE_ERASE;
     saver->saved.bytes = CL_SLOTS_HEADER_BYTES + bytes;
-    return cl_slots_begin(&saver->slots, bytes);
+    return cl_slots_begin(&saver->slots, saver->in_use, bytes);
 }
 
 // Writes the next piece, or the header behind the last one. Returns 1 when all is saved.
@@ -241,6 +245,7 @@ static int32_t write(struct cl_saver *saver, struct cl_session *session)
         return slot;
     }
     saver->held[slot] = (struct cl_run_step){session->run, session->train.step};
+    saver->in_use = (int8_t)slot;
     session->counters[CL_COUNTER_SAVES]++;
     session->counters[CL_COUNTER_STORAGE_BYTES] += saver->saved.bytes;
     return 1;

@@ -129,13 +129,16 @@ int32_t cl_slots_read(const struct cl_slots *slots, uint8_t slot, uint32_t offse
     return read(slots, slot, CL_SLOTS_HEADER_BYTES + offset, data, count);
 }
 
-int32_t cl_slots_begin(struct cl_slots *slots, uint32_t body_bytes)
+int32_t cl_slots_begin(struct cl_slots *slots, int32_t kept, uint32_t body_bytes)
 {
     if (slots->slot_bytes < CL_SLOTS_HEADER_BYTES ||
         body_bytes > slots->slot_bytes - CL_SLOTS_HEADER_BYTES) {
         return CL_ERROR_STORAGE;
     }
-    slots->target = cl_slots_newest(slots) == 0;
+    if (kept < 0 || !slots->slots[kept].is_good) {
+        kept = cl_slots_newest(slots);
+    }
+    slots->target = kept == 0;
     slots->slots[slots->target].is_good = 0;
     slots->erased = 0;
     slots->written = 0;
