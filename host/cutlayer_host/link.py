@@ -235,6 +235,7 @@ class Link:
         self._waiting_since_ms: float | None = None
         self._ack_owed = False
         self._break_due = False
+        self._spent = False
         self._syn_due_ms = 0.0
         self._syn_ack_for = 0
         self._drop_connection(0.0)
@@ -404,7 +405,7 @@ class Link:
 
     def _take(self, body: bytes, now_ms: float, events: list[LinkEvent]) -> None:
         """One body through the table of SPEC.md, section 2."""
-        opened = body if self.guard is self.seal is None else self._unseal(body, events, now_ms)
+        opened = self._unseal(body, events, now_ms)
         kind, connection, seq, ack, sack, credit = Header.decode(body)
         payload = b"" if opened is None else opened[HEADER_BYTES:]
         if opened is None or not connection or not _fits(kind, payload):
@@ -430,7 +431,7 @@ class Link:
                 self._ack_owed = True
 
     def _unseal(self, body: bytes, events: list[LinkEvent], now_ms: float) -> bytes | None:
-        """The body without its seal, or as it is where it has none to have; None when it has to be dropped."""
+        """The body without its seal, or as it is where none is due; None when it has to be dropped."""
         kind, connection, *_ = Header.decode(body)
         seal = self.seal if connection == self.connection else None
         if kind in (FrameKind.SYN, FrameKind.SYN_ACK):

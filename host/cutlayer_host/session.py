@@ -22,6 +22,7 @@ import numpy as np
 from cutlayer_host import tensors
 from cutlayer_host.codes import ErrorCode, Kind
 from cutlayer_host.errors import ProtocolError
+from cutlayer_host.guard import HostGuard
 from cutlayer_host.link import DEAD_MS, Connected, Link, Lost, Parameters, Received, Role
 from cutlayer_host.messages import (
     LIVE_RECORDING,
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     import random
 
     from numpy.typing import NDArray
+
+    from cutlayer_host.guard import KeyFinder
 
 
 class SessionState(enum.Enum):
@@ -210,6 +213,7 @@ class HostSession:
 
     Requests raise ProtocolError(STATE) when the board's state does not take them, and LinkLost when there is
     no connection. With `heartbeat`, a board is missed too that falls silent while nothing is asked of it.
+    `key` finds the key of a device by its id: connections are sealed with it; without `key` they are plain.
     Attributes: `link`, `welcome` (of this connection), `configuration` (the last one sent).
     """
 
@@ -220,8 +224,10 @@ class HostSession:
         dead_ms: float = DEAD_MS,
         heartbeat: bool = False,
         rng: random.Random | None = None,
+        key: KeyFinder | None = None,
     ) -> None:
-        self.link = Link(Role.HOST, parameters, dead_ms=dead_ms, rng=rng)
+        guard = None if key is None else HostGuard(key)
+        self.link = Link(Role.HOST, parameters, dead_ms=dead_ms, rng=rng, guard=guard)
         self._heartbeat = heartbeat
         self.welcome: Welcome | None = None
         self.configuration: Configure | None = None

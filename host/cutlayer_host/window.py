@@ -60,7 +60,7 @@ class Flight:
 class SendWindow:
     """What is to be sent, what is on its way, and when to send it again."""
 
-    def __init__(self, credit: int, window_frames: int, now_ms: float) -> None:
+    def __init__(self, credit: int, window_frames: int, now_ms: float, seal_bytes: int = 0) -> None:
         self.timer = RetransmissionTimer()
         self.queue: deque[bytes] = deque()
         self.next_seq = 0
@@ -70,6 +70,7 @@ class SendWindow:
         self._flight_bytes = 0
         self._credit = credit
         self._window_frames = window_frames
+        self._seal_bytes = seal_bytes
         self._order = 0
         self._progress_ms = now_ms
 
@@ -110,9 +111,7 @@ class SendWindow:
         if not self.queue or len(self._flights) >= self._window_frames or not self._has_credit():
             return None
         payload = self.queue.popleft()
-        flight = Flight(
-            self.next_seq, payload, frame_bytes_max(len(payload)), self._order, self._order, now_ms
-        )
+        flight = Flight(self.next_seq, payload, self._frame_bytes(payload), self._order, self._order, now_ms)
         self._order += 1
         self.next_seq = (self.next_seq + 1) % MODULUS
         self._flights.append(flight)
@@ -130,7 +129,10 @@ class SendWindow:
         return None
 
     def _has_credit(self) -> bool:
-        return self._flight_bytes + frame_bytes_max(len(self.queue[0])) <= self._credit
+        return self._flight_bytes + self._frame_bytes(self.queue[0]) <= self._credit
+
+    def _frame_bytes(self, payload: bytes) -> int:
+        return frame_bytes_max(len(payload) + self._seal_bytes)
 
     def _expiry_ms(self) -> float:
         return max(self._flights[0].sent_ms, self._progress_ms) + self.timer.rto_ms
@@ -172,12 +174,13 @@ class SendWindow:
 class ReceiveWindow:
     """Puts payloads in order, each once."""
 
-    def __init__(self, window_bytes: int, window_frames: int) -> None:
+    def __init__(self, window_bytes: int, window_frames: int, seal_bytes: int = 0) -> None:
         self.expected = 0
         self.duplicates = 0
         self.refused = 0
         self._window_bytes = window_bytes
         self._window_frames = window_frames
+        self._seal_bytes = seal_bytes
         self._held: dict[int, bytes] = {}
         self._held_bytes = 0
 
@@ -204,14 +207,17 @@ class ReceiveWindow:
             ready = [payload]
             self.expected = (seq + 1) % MODULUS
             while self._held and (held := self._held.pop(self.expected, None)) is not None:
-                self._held_bytes -= frame_bytes_max(len(held))
+                self._held_bytes -= self._frame_bytes(held)
                 self.expected = (self.expected + 1) % MODULUS
                 ready.append(held)
             return ready
-        frame_bytes = frame_bytes_max(len(payload))
+        frame_bytes = self._frame_bytes(payload)
         if ahead >= self._window_frames or frame_bytes > self.credit:
             self.refused += 1
             return []
         self._held[seq] = payload
         self._held_bytes += frame_bytes
         return []
+
+    def _frame_bytes(self, payload: bytes) -> int:
+        return frame_bytes_max(len(payload) + self._seal_bytes)
