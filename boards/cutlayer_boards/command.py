@@ -35,6 +35,12 @@ import click
     "or, for a native board, a pipe (mkfifo FILE; arecord ... > FILE).",
 )
 @click.option(
+    "--storage",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where the boards keep what they learn, a file each; without, they forget it.",
+)
+@click.option(
     "--emulator",
     type=click.Choice(["renode"]),
     help="Another emulator than the board's own.",
@@ -46,6 +52,7 @@ def emulate(
     bundle: Path,
     microphone: Path | None,
     live: Path | None,
+    storage: Path | None,
     emulator: str | None,
     as_json: bool,
 ) -> None:
@@ -55,7 +62,22 @@ def emulate(
     from cutlayer_boards.spec import board
 
     spec = board(board_name)
-    asyncio.run(_run(spec.name, count, bundle, microphone, live, emulator == "renode", as_json))
+    asyncio.run(_run(spec.name, count, bundle, microphone, live, storage, emulator == "renode", as_json))
+
+
+def _storage_files(folder: Path | None, board_name: str, count: int) -> list[Path | None]:
+    """The boards' files in `folder`, which is made; None for each without a folder."""
+    from cutlayer_boards.errors import BoardError
+
+    if folder is None:
+        return [None] * count
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BoardError(
+            f"the folder {folder} cannot be made: {error.strerror}", "name another with --storage"
+        ) from error
+    return [folder / f"{board_name}-{number}.storage" for number in range(count)]
 
 
 async def _run(
@@ -64,6 +86,7 @@ async def _run(
     bundle: Path,
     microphone: Path | None,
     live: Path | None,
+    storage: Path | None,
     in_renode: bool,
     as_json: bool,
 ) -> None:
@@ -77,14 +100,15 @@ async def _run(
     from cutlayer_boards.spec import board
 
     spec = board(board_name)
+    files = _storage_files(storage, spec.name, count)
     with console().status(f"building firmware for {spec.name}"):
         firmware = await asyncio.to_thread(build_firmware, spec, bundle)
     async with contextlib.AsyncExitStack() as stack:
         nodes = [
             await stack.enter_async_context(
-                run_board(spec, firmware, microphone, live=live, in_renode=in_renode)
+                run_board(spec, firmware, microphone, live=live, storage=file, in_renode=in_renode)
             )
-            for _ in range(count)
+            for file in files
         ]
         urls = [node.url for node in nodes]
         if as_json:

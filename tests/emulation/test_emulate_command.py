@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from cutlayer_host.device import connect
+from cutlayer_host.messages import Configure
 
 CUTLAYER = [sys.executable, "-c", "import sys; from cutlayer_host.cli import main; sys.exit(main())"]
 
@@ -47,9 +48,28 @@ async def test_boards_stay_until_interrupted(any_board, build, tiny_bundle, tiny
         assert await asyncio.wait_for(process.wait(), 20) == 130
 
 
+async def test_boards_keep_what_they_learn_in_a_folder(native, build, tiny_bundle, tmp_path):
+    build(native, tiny_bundle)
+    arguments = ("-n", "2", "--bundle", str(tiny_bundle), "--storage", str(tmp_path / "kept"), "--json")
+    for run in (0, 5):
+        async with command("emulate", *arguments) as process:
+            said = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+            async with connect(said["urls"][1]) as device:
+                assert device.welcome.run == run
+                await device.configure(Configure(restart=True, cut=2, run=5))
+                await device.save(0)
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.wait(), 20)
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [
+        "native-0.storage",
+        "native-1.storage",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--storage", "/dev/null/none"], "error: the folder /dev/null/none cannot be made"),
         (["--board", "esp33"], "error: there is no board 'esp33'"),
         (["--bundle", "/nowhere"], "error: /nowhere is not a bundle"),
     ],
