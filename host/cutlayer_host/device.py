@@ -382,7 +382,7 @@ async def connect(
 
 def _refusal_error(url: str, event: Refused) -> DeviceError:
     detail, hint = event.detail, _REFUSAL_HINTS.get(event.code)
-    if event.code == ErrorCode.SENSOR:
+    if event.code in (ErrorCode.SENSOR, ErrorCode.STORAGE):
         detail -= 2**32 if detail >= 2**31 else 0
     if (event.code, detail) == (ErrorCode.SENSOR, SensorCode.NOTHING_HEARD):
         reason, hint = "its microphone heard nothing", "speak, or check the microphone"
@@ -402,4 +402,5 @@ _REFUSAL_HINTS = {
     -9: "the board has dropped part of the step: clear it and do the step again",
     -10: "the board has no such recording, or its sensor failed: check --samples and the microphone's file",
     -11: "use a smaller --batch-size",
+    -13: "the board has no storage, or it is full or failing: train without saving",
 }

@@ -106,6 +106,14 @@ async def test_a_refusal_names_request_and_reason() -> None:
         assert (await sample(device)).sample == 1
 
 
+async def test_a_board_without_storage_says_so() -> None:
+    async with reached(double_board()) as device:
+        await device.configure(Configure())
+        with pytest.raises(DeviceError, match="refused SAVE: STORAGE") as caught:
+            await device.save(0)
+        assert "storage" in (caught.value.hint or "")
+
+
 async def test_a_sensor_that_heard_nothing_is_told_in_words() -> None:
     async with reached(double_board()) as device:
         for code, told in (
