@@ -9,19 +9,25 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import os
 import subprocess
 from collections import deque
 from pathlib import Path
+from typing import Any
 
+from cutlayer_boards.third_party import monocypher, monocypher_object
 from cutlayer_host.errors import HostError
+from cutlayer_host.guard import DEVICE_ID_BYTES, KEY_BYTES
 from cutlayer_host.link import DEAD_MS, Connected, LinkEvent, Lost, LostReason, Parameters, Received, Role
 from cutlayer_host.wire import MAX_PAYLOAD_BYTES, WIRE_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 _INCLUDE = ROOT / "firmware" / "include"
 _CORE = ROOT / "firmware" / "lib" / "cutlayer" / "src"
+_GUARD = ROOT / "firmware" / "lib" / "guard"
 _SOURCES = (
     ROOT / "firmware" / "port" / "line" / "end.c",
+    _GUARD / "src" / "guard_monocypher.c",
     *(_CORE / name for name in ("link.c", "link_transmit.c", "window.c", "frame.c")),
 )
 _FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off", "-fPIC")
@@ -37,14 +43,35 @@ class FirmwareLinkState(ctypes.Structure):
         (name, ctypes.c_uint32)
         for name in (
             *("state", "connection", "room", "outstanding", "payload_max"),
-            *("peer_max_payload", "frames_received", "frames_malformed", "data_resent"),
+            *("peer_max_payload", "frames_received", "frames_malformed", "data_resent", "frames_again"),
         )
     )
 
 
+_Random = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint8), ctypes.c_uint32)
+
+
+class _Security(ctypes.Structure):
+    """`struct end_security` of end.c."""
+
+    _fields_ = (
+        ("random", _Random),
+        ("device_id", ctypes.c_uint8 * DEVICE_ID_BYTES),
+        ("key", ctypes.c_uint8 * KEY_BYTES),
+    )
+
+
+def _fill(_context: int | None, data: Any, count: int) -> int:
+    ctypes.memmove(data, os.urandom(count), count)
+    return 0
+
+
+_fill_c = _Random(_fill)
+
+
 @functools.cache
 def _library() -> ctypes.CDLL:
-    sources = [*_SOURCES, *_INCLUDE.rglob("*.h"), *_CORE.glob("*.h")]
+    sources = [*_SOURCES, *_INCLUDE.rglob("*.h"), *_CORE.glob("*.h"), *_GUARD.rglob("*.h")]
     if not all(source.exists() for source in sources):
         raise HostError(f"{ROOT} holds no firmware sources", "run this from a checkout of cutlayer")
     digest = hashlib.sha256(repr(_FLAGS).encode() + b"".join(path.read_bytes() for path in sorted(sources)))
@@ -52,8 +79,9 @@ def _library() -> ctypes.CDLL:
     if not library.exists():
         library.parent.mkdir(parents=True, exist_ok=True)
         partial = library.with_suffix(f".{id(digest):x}.partial")
-        includes = (f"-I{_INCLUDE}", f"-I{_CORE}")
-        command = ["cc", *_FLAGS, *includes, "-shared", "-o", str(partial), *map(str, _SOURCES)]
+        includes = (f"-I{_INCLUDE}", f"-I{_CORE}", f"-I{_GUARD / 'include'}", f"-isystem{monocypher()}")
+        linked = [*map(str, _SOURCES), str(monocypher_object("cc", "-fPIC"))]
+        command = ["cc", *_FLAGS, *includes, "-shared", "-o", str(partial), *linked]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except FileNotFoundError as error:
@@ -67,9 +95,20 @@ def _library() -> ctypes.CDLL:
 
 
 class FirmwareLink:
-    """One end of the link, run by the firmware's C. Raises ValueError for parameters that the C refuses."""
+    """One end of the link, run by the firmware's C. Raises ValueError for parameters that the C refuses.
 
-    def __init__(self, role: Role, parameters: Parameters | None = None, *, dead_ms: float = DEAD_MS) -> None:
+    With `device_id` and `key` it is, or connects to, the device of that key; without `key` it is plain.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        parameters: Parameters | None = None,
+        *,
+        dead_ms: float = DEAD_MS,
+        device_id: bytes = bytes(DEVICE_ID_BYTES),
+        key: bytes | None = None,
+    ) -> None:
         self.role = role
         self.parameters = parameters or Parameters()
         self._c = _library()
@@ -84,6 +123,15 @@ class FirmwareLink:
             self.parameters.window_bytes,
             self.parameters.window_frames,
             int(dead_ms),
+            None
+            if key is None
+            else ctypes.byref(
+                _Security(
+                    _fill_c,
+                    (ctypes.c_uint8 * DEVICE_ID_BYTES)(*device_id),
+                    (ctypes.c_uint8 * KEY_BYTES)(*key),
+                )
+            ),
         )
         if result < 0:
             raise ValueError(f"cl_link_init refuses {self.parameters}: {result}")

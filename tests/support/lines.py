@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_host.firmware_link import FirmwareLink
+from cutlayer_host.guard import BoardGuard, HostGuard
 from cutlayer_host.line import Faults, Line
 from cutlayer_host.link import Connected, Link, Lost, Parameters, Received, Role
 
@@ -18,6 +19,26 @@ FAULTS = {
     "10% loss, 5% corruption": Faults(loss=0.10, corruption=0.05),
     "5% duplication, 5% reordering": Faults(loss=0.02, corruption=0.02, duplication=0.05, reordering=0.05),
 }
+
+
+DEVICE_ID, KEY = bytes(range(1, 9)), bytes(range(100, 132))
+
+
+def host_end(kind: str, parameters: Parameters, *, seed: int = 0, key: bytes | None = None) -> Any:
+    """A host of that kind, python or firmware; with `key` it knows the device DEVICE_ID."""
+    if kind == "firmware":
+        return FirmwareLink(Role.HOST, parameters, device_id=DEVICE_ID, key=key)
+    rng = random.Random(seed)
+    guard = None if key is None else HostGuard({DEVICE_ID: key}.get, rng.randbytes)
+    return Link(Role.HOST, rng=rng, guard=guard)
+
+
+def board_end(kind: str, parameters: Parameters, *, seed: int = 0, key: bytes | None = None) -> Any:
+    """A board of that kind; with `key` it is the device DEVICE_ID."""
+    if kind == "firmware":
+        return FirmwareLink(Role.BOARD, parameters, device_id=DEVICE_ID, key=key)
+    guard = None if key is None else BoardGuard(DEVICE_ID, key, random.Random(seed).randbytes)
+    return Link(Role.BOARD, parameters, guard=guard)
 
 
 class Inbox:
@@ -48,16 +69,11 @@ class Pair:
         *,
         parameters: Parameters,
         seed: int,
+        key: bytes | None = None,
         **options: Any,
     ) -> None:
-        self.host: Link | FirmwareLink = (
-            Link(Role.HOST, rng=random.Random(seed))
-            if host == "python"
-            else FirmwareLink(Role.HOST, parameters)
-        )
-        self.board: Link | FirmwareLink = (
-            Link(Role.BOARD, parameters) if board == "python" else FirmwareLink(Role.BOARD, parameters)
-        )
+        self.host: Link | FirmwareLink = host_end(host, parameters, seed=seed, key=key)
+        self.board: Link | FirmwareLink = board_end(board, parameters, seed=seed, key=key)
         self.host_inbox, self.board_inbox = Inbox(), Inbox()
         self.line = Line(
             self.host,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import monocypher
 import numpy as np
 import pytest
 from vector_files import FOLDER, maker, play, vectors
@@ -12,6 +13,7 @@ from vector_files import FOLDER, maker, play, vectors
 from cutlayer_host import messages as m
 from cutlayer_host import tensors
 from cutlayer_host.errors import ProtocolError
+from cutlayer_host.guard import PARAMETERS_BYTES, SYN_BYTES, BoardGuard, HostGuard, Seal
 from cutlayer_host.link import Link, Parameters, Role
 from cutlayer_host.wire import FrameDecoder, encode_frame
 
@@ -60,6 +62,36 @@ class _PythonEnd(Link):
 @named("links", "conversations")
 def test_links(case: dict[str, Any]) -> None:
     play(case, _PythonEnd(Role(case["role"]), Parameters(**case["parameters"])), maker().as_json)
+
+
+@named("seals", "seals")
+def test_seals(case: dict[str, Any]) -> None:
+    key, device_id, syn, syn_ack = (
+        bytes.fromhex(case[name]) for name in ("key", "device_id", "syn", "syn_ack")
+    )
+    host = HostGuard({device_id: key}.get, lambda count: syn[-count:])
+    board = BoardGuard(device_id, key, lambda count: syn_ack[PARAMETERS_BYTES:SYN_BYTES][:count])
+    assert host.introduce(case["connection"], syn[:PARAMETERS_BYTES]) == syn
+    board.meet(case["connection"], syn)
+    assert board.introduce(case["connection"], syn_ack[:PARAMETERS_BYTES]) == syn_ack
+    transcript = bytes.fromhex(case["transcript"])
+    # Monocypher's and the standard library's BLAKE2b are one function.
+    assert monocypher.blake2b(b"\x01" + transcript, key).hex() == case["keys"]
+    assert syn_ack.hex().endswith(case["proof"])
+    host_seal = host.meet(syn_ack)
+    assert isinstance(host_seal, Seal)
+    first, *frames = case["frames"]
+    opened = board.open(case["connection"], bytes.fromhex(first["sealed"]))
+    assert opened is not None
+    assert (opened[0].hex(), opened[1]) == (first["body"], syn[:PARAMETERS_BYTES])
+    assert host_seal.seal(bytes.fromhex(first["body"])).hex() == first["sealed"]
+    ends = {"host": (host_seal, opened[2]), "board": (opened[2], host_seal)}
+    for frame in frames:
+        sender, receiver = ends[frame["from"]]
+        body, sealed = bytes.fromhex(frame["body"]), bytes.fromhex(frame["sealed"])
+        assert sender.seal(body) == sealed
+        assert receiver.open(sealed) == body
+        assert receiver.open(sealed) is None
 
 
 @named("messages", "messages")

@@ -18,6 +18,16 @@ from cutlayer_host import messages as m
 from cutlayer_host import tensors
 from cutlayer_host.codes import Kind, error_name
 from cutlayer_host.errors import ProtocolError
+from cutlayer_host.guard import (
+    DEVICE_ID_BYTES,
+    KEY_BYTES,
+    SYN_BYTES,
+    BoardGuard,
+    HostGuard,
+    Seal,
+    Security,
+    Transcript,
+)
 from cutlayer_host.link import FrameKind, Header, Link, Lost, LostReason, Parameters, Received, Role
 from cutlayer_host.wire import HEADER_BYTES, WIRE_VERSION, FrameDecoder, encode_frame
 
@@ -235,6 +245,50 @@ def links() -> Json:
     return {"conversations": made}
 
 
+def seals() -> Json:
+    """Handshakes, and frames sealed by the host and by the board with what comes of them."""
+    rng = random.Random(4)
+    limits = Parameters(max_payload=300, window_bytes=1500, window_frames=4)
+    made = []
+    for connection in (1, 0x1234, 0xFFFF):
+        key, device_id = rng.randbytes(KEY_BYTES), rng.randbytes(DEVICE_ID_BYTES)
+        host = HostGuard({device_id: key}.get, rng.randbytes)
+        board = BoardGuard(device_id, key, rng.randbytes)
+        syn = host.introduce(connection, limits.encode(Security.SEALED))
+        board.meet(connection, syn)
+        syn_ack = board.introduce(connection, Parameters().encode(Security.SEALED))
+        transcript = Transcript(connection, syn, syn_ack[:SYN_BYTES], device_id)
+        host_seal = host.meet(syn_ack)
+        assert isinstance(host_seal, Seal)
+        hello = Header(FrameKind.PING, connection, credit=1500).encode()
+        first = host_seal.seal(hello)
+        opened = board.open(connection, first)
+        assert opened is not None
+        frames = [{"from": "host", "counter": 0, "body": hello.hex(), "sealed": first.hex()}]
+        for count in (0, 1, 15, 16, 17, 63, 64, 65, 300):
+            for name, seal in (("host", host_seal), ("board", opened[2])):
+                kind = FrameKind.DATA if count else FrameKind.ACK
+                body = Header(kind, connection, seq=count, credit=7).encode() + rng.randbytes(count)
+                counter = seal.sent
+                sealed = seal.seal(body).hex()
+                frames.append({"from": name, "counter": counter, "body": body.hex(), "sealed": sealed})
+        made.append(
+            {
+                "name": f"connection {connection}",
+                "connection": connection,
+                "device_id": device_id.hex(),
+                "key": key.hex(),
+                "syn": syn.hex(),
+                "syn_ack": syn_ack.hex(),
+                "transcript": transcript.encode().hex(),
+                "keys": b"".join(transcript.keys(key)).hex(),
+                "proof": transcript.proof(key).hex(),
+                "frames": frames,
+            }
+        )
+    return {"seals": made}
+
+
 def messages() -> Json:
     """Messages field by field, and payloads that are refused."""
     good: list[m.Message] = [
@@ -422,7 +476,13 @@ def codecs() -> Json:
 
 def made() -> dict[str, str]:
     """The files by name."""
-    parts = {"frames": frames(), "links": links(), "messages": messages(), "codecs": codecs()}
+    parts = {
+        "frames": frames(),
+        "links": links(),
+        "seals": seals(),
+        "messages": messages(),
+        "codecs": codecs(),
+    }
     return {f"{name}.json": _text(part) for name, part in parts.items()}
 
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cutlayer/link.h"
+#include "guard/guard_monocypher.h"
 
 #define SLOTS 16u // as many messages as the link takes, or more
 
@@ -11,7 +12,9 @@ struct end {
     uint8_t waiting[SLOTS][CL_LINK_PAYLOAD_MAX]; // by token.first
     uint32_t waiting_bytes[SLOTS];
     uint32_t sent;
-    uint32_t memory[CL_LINK_BYTES(CL_LINK_PAYLOAD_MAX, 17u) / 4];
+    struct guard_monocypher sealing;
+    struct cl_guard guard;
+    uint32_t memory[CL_LINK_BYTES(CL_LINK_PAYLOAD_MAX + CL_GUARD_FRAME_BYTES, 17u) / 4];
 };
 
 struct end_state {
@@ -24,6 +27,7 @@ struct end_state {
     uint32_t frames_received;
     uint32_t frames_malformed;
     uint32_t data_resent;
+    uint32_t frames_again;
 };
 
 static int32_t write_payload(void *context, const struct cl_link_token *token, uint8_t *payload,
@@ -44,19 +48,37 @@ uint32_t end_bytes(void)
     return (uint32_t)sizeof(struct end);
 }
 
-// Returns 0 or a cl_error. `role` is a cl_link_role.
+// Where an end's random bytes come from, and the key of the one device that it is or knows.
+struct end_security {
+    int32_t (*random)(void *context, uint8_t *data, uint32_t count);
+    uint8_t device_id[CL_GUARD_DEVICE_ID_BYTES];
+    uint8_t key[CL_GUARD_KEY_BYTES];
+};
+
+// Returns 0 or a cl_error. `role` is a cl_link_role; without `security` connections are plain.
 int32_t end_init(struct end *end, uint32_t role, uint32_t max_payload, uint32_t window_bytes,
-                 uint32_t window_frames, uint32_t dead_ms);
+                 uint32_t window_frames, uint32_t dead_ms, const struct end_security *security);
 int32_t end_init(struct end *end, uint32_t role, uint32_t max_payload, uint32_t window_bytes,
-                 uint32_t window_frames, uint32_t dead_ms)
+                 uint32_t window_frames, uint32_t dead_ms, const struct end_security *security)
 {
     memset(end, 0, sizeof *end);
+    if (security) {
+        const struct guard_config sealing = {.role = (enum cl_link_role)role,
+                                             .random = security->random};
+        int32_t result = guard_monocypher_init(&end->sealing, &sealing);
+        if (result < 0) {
+            return result;
+        }
+        guard_monocypher_set_key(&end->sealing, security->device_id, security->key);
+        end->guard = guard_monocypher(&end->sealing);
+    }
     const struct cl_link_config config = {
         .role = (enum cl_link_role)role,
         .max_payload = (uint16_t)max_payload,
         .window_frames = (uint16_t)window_frames,
         .window_bytes = (uint16_t)window_bytes,
         .dead_ms = dead_ms,
+        .guard = security ? &end->guard : 0,
         .encode = write_payload,
         .context = end,
         .memory = end->memory,
@@ -151,4 +173,5 @@ void end_state(const struct end *end, struct end_state *state)
     state->frames_received = end->link.frames_received;
     state->frames_malformed = end->link.frames_malformed;
     state->data_resent = end->link.data_resent;
+    state->frames_again = end->sealing.frames_again;
 }
