@@ -30,7 +30,8 @@ _UPLOAD_FAILED = re.compile(r"\*\*\* \[upload\] Error (\d+)")
 
 _NOT_THERE = (
     r"[Pp]lease specify `?upload_port|[Nn]o device found|could ?n.t (?:open|find)|can.t open device"
-    r"|open failed|No DFU capable|No J-Link device found|No accessible RP2040|FileNotFoundError.*tty"
+    r"|open failed|[Uu]nable to find a matching"
+    r"|No DFU capable|No J-Link device found|No accessible RP2040|FileNotFoundError.*tty"
 )
 # What PlatformIO and the uploaders say, and what to do. The first that matches is told.
 _CAUSES: tuple[tuple[str, str, str], ...] = (

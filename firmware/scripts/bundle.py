@@ -118,10 +118,11 @@ def link_limits(board) -> list[str]:
     return [f"{name}={value}u" for name, value in given.items() if value is not None]
 
 
-def line_speed(board) -> list[str]:
-    """What the board's JSON says of its UART, as a definition; nothing for a board without one."""
-    baud = board.get("cutlayer.baud", None)
-    return [] if baud is None else [f"CUTLAYER_BAUD={baud}u"]
+def line(board) -> list[str]:
+    """What the board's JSON says of its UART and the ring behind it, as definitions."""
+    fields = {"baud": "CUTLAYER_BAUD", "receive_bytes": "CUTLAYER_RECEIVE_BYTES"}
+    given = {name: board.get(f"cutlayer.{field}", None) for field, name in fields.items()}
+    return [f"{name}={value}u" for name, value in given.items() if value is not None]
 
 
 def node_bytes(project: Path, sources: Path, folder: Path, definitions: list[str]) -> int:
@@ -186,7 +187,7 @@ def main(env, environment) -> None:
         sys.stderr.write(f"error: {error}\n")
         env.Exit(1)
         return
-    env.Append(CPPDEFINES=limits + line_speed(board))
+    env.Append(CPPDEFINES=limits + line(board))
     env.Append(CPPPATH=[str(sources), str(project / "firmware" / "port")])
     if engine == "tflm":
         env.Append(CPPPATH=list(TFLM_INCLUDES))

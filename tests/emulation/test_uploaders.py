@@ -39,6 +39,7 @@ GIVEN = {
     ),
     "stm32f4_discovery": ("openocd", "EM_ARM", ["-f", "board/stm32f4discovery.cfg", *OPENOCD]),
     "nrf52840dk": ("openocd", "EM_ARM", ["-f", "board/nordic_nrf52_dk.cfg", *OPENOCD]),
+    "microbit": ("openocd", "EM_ARM", ["-f", "interface/cmsis-dap.cfg", "-f", "target/nrf51.cfg", *OPENOCD]),
     "lm3s6965evb": ("openocd", "EM_ARM", ["-f", "board/ek-lm3s6965.cfg", *OPENOCD]),
 }
 NOTE = """#!/bin/sh
@@ -156,5 +157,11 @@ def test_real_uploader_reads_the_command_for_recordings(name, tiny_microphone, t
     assert said.returncode != 0
     assert any(
         words in said.stderr
-        for words in ("open failed", "no device found", "No J-Link device found", "No DFU capable USB device")
+        for words in (
+            "open failed",
+            "no device found",
+            "matching CMSIS-DAP",
+            "No J-Link device found",
+            "No DFU capable USB device",
+        )
     )

@@ -25,6 +25,7 @@ OTHERS = [
     "stm32f4_discovery",
     "nrf52840dk",
     "lm3s6965evb",
+    "microbit",
 ]
 
 CHIP_LINES_MAX = 150

@@ -246,6 +246,7 @@ def test_microfrontend_is_pinned(third_party) -> None:
     assert known.sha256 == "0d0bed7843ec78b6ced82d1a2dcddeb4fe5df61b3af80a281d0868c8e279c727"
 
 
-def test_firmware_has_the_baud_rate_of_the_boards_json(bundle_script) -> None:
-    assert bundle_script.line_speed({"cutlayer.baud": 500_000}) == ["CUTLAYER_BAUD=500000u"]
-    assert bundle_script.line_speed({}) == []
+def test_firmware_has_baud_rate_and_ring_of_the_boards_json(bundle_script) -> None:
+    given = {"cutlayer.baud": 500_000, "cutlayer.receive_bytes": 1024}
+    assert bundle_script.line(given) == ["CUTLAYER_BAUD=500000u", "CUTLAYER_RECEIVE_BYTES=1024u"]
+    assert bundle_script.line({}) == []

@@ -3,6 +3,10 @@
 #include "cortex_m/chip.h"
 #include "cortex_m/cortex_m.h"
 
+#if CORTEX_M_RECEIVE_BYTES & (CORTEX_M_RECEIVE_BYTES - 1)
+#error "cutlayer.receive_bytes of the board's JSON is not a power of two"
+#endif
+
 static uint8_t ring[CORTEX_M_RECEIVE_BYTES];
 static volatile uint32_t ring_begin, ring_end;
 

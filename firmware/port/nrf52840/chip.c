@@ -1,13 +1,6 @@
-// nRF52840 (Nordic PS 1.7). The link is the UART without EasyDMA: its FIFO of 6 bytes outlasts an
-// interrupt that comes late. Pins are the nRF52840 DK's: transmits on P0.06, receives on P0.08,
-// which its debugger shows as a serial port.
+// nRF52840 (Nordic PS 1.7), and with NRF51822 that chip (RM 3.0): alike in what is used here. The
+// link is the UART without EasyDMA: its FIFO of 6 bytes outlasts an interrupt that comes late.
 #include "cortex_m/chip.h"
-
-struct clock {
-    volatile uint32_t start_crystal;
-    uint32_t reserved[63];
-    volatile uint32_t crystal_started;
-};
 
 struct gpio {
     volatile uint32_t set;
@@ -55,23 +48,30 @@ struct timer {
     volatile uint32_t count[6];
 };
 
-#define CLOCK ((struct clock *)0x40000000u)
+#define START_CRYSTAL (*(volatile uint32_t *)0x40000000u)
+#define CRYSTAL_IS_UP (*(volatile uint32_t *)0x40000100u)
+#define CLOCK_STATUS (*(volatile uint32_t *)0x4000040Cu)
+#define CLOCK_RUNS (1u << 16)
 
-#define GPIO0 ((struct gpio *)0x50000508u)
-enum { TRANSMIT_PIN = 6, RECEIVE_PIN = 8, INPUT_PULL_UP = 3 << 2 };
-
-#define UART ((struct uart *)0x40002000u)
-#if CUTLAYER_BAUD != 921600
-#error "cutlayer.baud of the board's JSON is not 921600, the rate whose register value is below"
+#ifdef NRF51822 // BBC micro:bit; QEMU's clock shows 1 in every register
+enum { TRANSMIT_PIN = 24, RECEIVE_PIN = 25 };
+#define IS_QEMU (!(CLOCK_STATUS & CLOCK_RUNS))
+#else // nRF52840 DK
+enum { TRANSMIT_PIN = 6, RECEIVE_PIN = 8 };
+#define IS_QEMU 0
 #endif
-#define BAUD_921600 0x0EBED000u
+#define GPIO0 ((struct gpio *)0x50000508u)
+enum { INPUT_PULL_UP = 3 << 2 };
+#define UART ((struct uart *)0x40002000u)
+#if CUTLAYER_BAUD != 921600 && CUTLAYER_BAUD != 115200
+#error "cutlayer.baud of the board's JSON is neither 921600 nor 115200, whose values are below"
+#endif
+#define BAUD (CUTLAYER_BAUD == 921600 ? 0x0EBED000u : 0x01D7E000u)
 enum { UART_ENABLE = 4, RECEIVE_INTERRUPT = 1 << 2, UART_IRQ = 2 };
 
 #define TIMER ((struct timer *)0x40008000u)
 enum { NOW = 0, ALARM = 1, ALARM_INTERRUPT = 1 << (16 + ALARM), BITS_32 = 3, TIMER_IRQ = 8 };
-#define TICKS_PER_MS 16000u
-
-#define CORE_TICKS_PER_MS 64000u
+enum { TICKS_PER_MS = 16000, CORE_TICKS_PER_MS = 64000 };
 
 // The first byte has none before it that could have been transmitted.
 static uint8_t transmits;
@@ -82,24 +82,24 @@ static uint32_t captured(uint32_t channel)
     return TIMER->count[channel];
 }
 
-// SysTick stands still while the core sleeps, so an alarm each ms wakes it: board_wait may wake
-// early.
+// SysTick stands still while the core sleeps (the nRF51822 has none), so an alarm each ms wakes it:
+// board_wait may wake early. QEMU sees the capture as a match, so the event goes after it.
 static void set_alarm(void)
 {
-    TIMER->compared[ALARM] = 0;
     TIMER->count[ALARM] = captured(ALARM) + TICKS_PER_MS;
+    TIMER->compared[ALARM] = 0;
 }
 
 void chip_open(struct chip *chip)
 {
     chip->ticks_per_ms = TICKS_PER_MS;
     chip->systicks_per_ms = CORE_TICKS_PER_MS;
-    chip->has_semihosting = 0;
 
     // Without its crystal the chip is too far off for a UART.
-    CLOCK->start_crystal = 1;
-    while (!CLOCK->crystal_started) {
+    START_CRYSTAL = 1;
+    while (!CRYSTAL_IS_UP) {
     }
+    chip->has_semihosting = IS_QEMU;
 
     TIMER->bits = BITS_32;
     TIMER->prescaler = 0;
@@ -113,7 +113,7 @@ void chip_open(struct chip *chip)
     GPIO0->pin[RECEIVE_PIN] = INPUT_PULL_UP;
     UART->transmit_pin = TRANSMIT_PIN;
     UART->receive_pin = RECEIVE_PIN;
-    UART->baud = BAUD_921600;
+    UART->baud = BAUD;
     UART->enable = UART_ENABLE;
     UART->interrupts = RECEIVE_INTERRUPT;
     UART->start_receive = 1;
