@@ -60,15 +60,20 @@ class Keeper(Board):
         parts = [(train.weights, layer.weights.size), (train.shift, layer.channels)]
         parts += [(part, 4 * layer.channels) for part in (train.bias, train.multiplier, train.weight_scale)]
         parts += [(part, 4 * count) for part in (train.master, train.moment1, train.moment2) if part]
+        parts += [(part, 2 * count) for part in train.bfloat16 if part]
         scalars = [train.step, train.output_scale, train.beta1_power, train.beta2_power]
         scalars += [train.params.output_zero_point, train.params.activation_min, train.params.activation_max]
         return [*(bytes(self.ffi.buffer(part, count)) for part, count in parts), repr(scalars).encode()]
 
 
-@pytest.mark.parametrize("medium", [{}, FLASH])
-@pytest.mark.parametrize("configuration", [SGD, ADAM])
-def test_a_board_goes_on_from_what_it_saved(configuration: m.Configure, medium: dict[str, Any]) -> None:
-    undisturbed, board = Keeper(configuration), Keeper(configuration, **medium)
+@pytest.mark.parametrize("master", [0, 1], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("medium", [{}, FLASH], ids=["file", "flash"])
+@pytest.mark.parametrize("configuration", [SGD, ADAM], ids=["sgd", "adam"])
+def test_a_board_goes_on_from_what_it_saved(
+    configuration: m.Configure, medium: dict[str, Any], master: int
+) -> None:
+    undisturbed = Keeper(configuration, master=master)
+    board = Keeper(configuration, master=master, **medium)
     for each in (undisturbed, board):
         each.tell(m.Rescale(scale=each.layer.output_scale * 1.5, zero_point=-120))
     undisturbed.train(*range(1, 13))

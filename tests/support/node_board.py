@@ -87,6 +87,7 @@ class NodeBoard:
         trainable: bool = True,
         sensor_steps: int = 2,
         memory_bytes: int | None = None,
+        master: int = 0,
         storage_bytes: int = 0,
         **medium: Any,
     ) -> None:
@@ -106,7 +107,7 @@ class NodeBoard:
         self._captured_steps = 0
         self._recording = 0
         self._keep: list[Any] = []
-        self.model = self._model(optimizer_max, trainable)
+        self.model = self._model(optimizer_max, trainable, master)
         self.bytes = int(self.lib.cl_node_bytes(self.model))
         size = self.bytes if memory_bytes is None else memory_bytes
         self._block = self.ffi.new("uint8_t[]", size + 16)
@@ -238,7 +239,7 @@ class NodeBoard:
         self.ops += 1
         self.ffi.memmove(target, source, int(np.prod(self.layer.input_shape)))
 
-    def _model(self, optimizer_max: int, trainable: bool) -> Any:
+    def _model(self, optimizer_max: int, trainable: bool, master: int) -> Any:
         layer = self.layer
         inputs, outputs = int(np.prod(layer.input_shape)), int(np.prod(layer.output_shape))
         copied, smashed = -(-inputs // 16) * 16, 2 * (-(-inputs // 16) * 16)
@@ -292,6 +293,7 @@ class NodeBoard:
             "weight_count": layer.weights.size,
             "channel_count": layer.channels,
             "activation": ACTIVATIONS.index(layer.activation),
+            "master": master,
         }
         head = {
             "ops": ops,
