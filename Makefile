@@ -1,5 +1,6 @@
 # make demo    the keyword-spotting demo          make test    all tests
 # make test-boards   every emulated board against the native process, a line each
+# make fuzz    bad input for every decoder and state machine, FUZZ_SECONDS (600) or FUZZ_RUNS inputs long
 # make lint    what CI checks before the tests    make bench   every figure, as JSON in build/bench
 # All of them set up what is missing first: system packages (apt, needs root), virtual environment, Python packages.
 
@@ -11,7 +12,7 @@ C_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp')
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_ENABLE_ONEDNN_OPTS := 0
 
-.PHONY: demo test test-boards lint format bench setup clean
+.PHONY: demo test test-boards fuzz lint format bench setup clean
 
 demo: setup
 	$(BIN)/cutlayer demo kws
@@ -21,6 +22,10 @@ test: setup
 
 test-boards: setup
 	$(BIN)/python -m pytest -q tests/emulation/test_every_board.py
+
+fuzz: setup
+	@$(BIN)/python tests/support/fuzz_campaign.py \
+		$(if $(FUZZ_RUNS),--runs $(FUZZ_RUNS),--seconds $(or $(FUZZ_SECONDS),600))
 
 lint: setup
 	$(BIN)/ruff format --check .

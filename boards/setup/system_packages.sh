@@ -11,6 +11,12 @@ need g++ build-essential
 need arm-none-eabi-gcc gcc-arm-none-eabi
 need qemu-system-arm qemu-system-arm
 need espeak-ng espeak-ng
+need clang-14 clang-14
+fuzzer_missing=1
+for library in /usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a; do
+    [ ! -e "$library" ] || fuzzer_missing=""
+done
+[ -z "$fuzzer_missing" ] || missing="$missing libclang-rt-14-dev"
 need avr-gcc gcc-avr
 [ -e /usr/lib/avr/include/avr/io.h ] || missing="$missing avr-libc"
 [ -e /usr/share/arduino/hardware/arduino/avr/cores/arduino/Arduino.h ] || missing="$missing arduino-core-avr"

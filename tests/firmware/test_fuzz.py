@@ -1,50 +1,65 @@
-"""Ten million random and mangled bytes against decoders, link and a whole node, under ASan and UBSan."""
+"""A short run of every fuzz target, in C under ASan and UBSan, in Python beside the C of the firmware.
+
+`make fuzz` is the long one: tests/support/fuzz_campaign.py.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-from pathlib import Path
+import random
+from typing import TYPE_CHECKING
 
 import pytest
-from core import BUILD, INCLUDE, SOURCE
+from fuzz_program import CLANG, PYTHON_TARGETS, TARGETS, Target, read_corpus, run, unpack_corpus
+from fuzz_targets import TARGETS as PYTHON_FUNCTIONS
 
-FUZZ = Path(__file__).parent / "fuzz"
-BYTES = 10_000_000
-FLAGS = [
-    "-std=c99",
-    "-D_POSIX_C_SOURCE=200112L",
-    "-O1",
-    "-g",
-    "-ffp-contract=off",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-]
-SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-
-@pytest.fixture(scope="session")
-def fuzz() -> Path:
-    sources = [
-        *sorted(FUZZ.glob("*.c")),
-        *sorted(SOURCE.glob("*.c")),
-        *sorted((SOURCE / "kernels").glob("*.c")),
-    ]
-    watched = [*sources, *sorted(INCLUDE.rglob("*.h")), *sorted(SOURCE.rglob("*.h")), *FUZZ.glob("*.h")]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in watched)).hexdigest()[:16]
-    program = BUILD / f"fuzz-{digest}"
-    if not program.exists():
-        BUILD.mkdir(parents=True, exist_ok=True)
-        partial = program.with_suffix(".partial")
-        include = [f"-I{INCLUDE}", f"-I{SOURCE}"]
-        subprocess.run(["gcc", *FLAGS, *SANITIZE, *include, "-o", partial, *sources, "-lm"], check=True)
-        partial.rename(program)
-    return program
+C = [target for target in TARGETS if target.language == "c"]
+PYTHON = [target for target in TARGETS if target.language == "python"]
+# Inputs that take a second or so each target.
+C_INPUTS = 20_000
+NODE_INPUTS = 2_000
+PYTHON_INPUTS = 500
+# How deep the inputs must get: a target that is turned away at the door finds nothing.
+DEPTHS = {
+    "codec": ("coded",),
+    "frame": ("frames",),
+    "link": ("delivered",),
+    "message": ("messages",),
+    "node": ("smashed", "added", "applied", "refused"),
+    "session": ("smashed", "added", "applied", "refused"),
+    "slots": ("records",),
+    "train": ("added", "applied", "refused"),
+    "window": ("messages", "delivered"),
+}
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("target", ["frame", "link", "node"])
-def test_bad_bytes_break_nothing(fuzz: Path, target: str, seed: int) -> None:
-    done = subprocess.run([fuzz, target, str(BYTES), str(seed)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+@pytest.mark.skipif(CLANG is None, reason="clang is missing: boards/setup/system_packages.sh installs it")
+@pytest.mark.parametrize("target", C, ids=lambda target: target.short)
+def test_bad_input_breaks_nothing_in_c(target: Target, tmp_path: Path) -> None:
+    unpack_corpus(target, tmp_path)
+    inputs = NODE_INPUTS if target.short == "node" else C_INPUTS
+    ran = run(target, tmp_path, f"-runs={inputs}", "-seed=1")
+    assert not ran.finding, ran.finding
+    assert ran.inputs >= inputs
+    assert all(ran.reached[name] > 0 for name in DEPTHS[target.short]), ran.reached
+
+
+@pytest.mark.parametrize("target", PYTHON, ids=lambda target: target.short)
+def test_bad_input_breaks_nothing_in_python(target: Target) -> None:
+    function, rng = PYTHON_FUNCTIONS[target.short], random.Random(target.short)
+    corpus = read_corpus(target)
+    for item in corpus:
+        function(item)
+    for _ in range(PYTHON_INPUTS):
+        item = bytearray(rng.choice(corpus) + rng.randbytes(1 + rng.randrange(40)))
+        for _ in range(rng.randrange(4)):
+            item[rng.randrange(len(item))] = rng.randrange(256)
+        function(bytes(item))
+
+
+def test_every_target_has_a_corpus() -> None:
+    assert set(PYTHON_FUNCTIONS) == set(PYTHON_TARGETS)
+    assert sum(target.corpus.stat().st_size for target in TARGETS) < 300_000
+    assert all(read_corpus(target) for target in TARGETS)

@@ -1,0 +1,503 @@
+"""Fuzz targets in Python: each takes any bytes, and raises when something breaks.
+
+Where the firmware has the same decoder in C, both get the same bytes and must agree.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import tempfile
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from choices import Choices
+from core import SOURCE, core_library
+
+from cutlayer_boards.errors import CutlayerError
+from cutlayer_boards.storage import read_device_id
+from cutlayer_converter.bundle import load_manifest
+from cutlayer_host import messages as m
+from cutlayer_host import tensors
+from cutlayer_host.errors import LinkLost, ProtocolError
+from cutlayer_host.link import FrameKind, Header, Link, LinkState, Parameters, Received, Role
+from cutlayer_host.session import HostSession, Malformed, SmashedData
+from cutlayer_host.wire import HEADER_BYTES, WIRE_VERSION, FrameDecoder, encode_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+MAX_PAYLOAD = 128
+
+
+@cache
+def core() -> tuple[Any, Any]:
+    names = ("frame", "window", "link", "link_transmit", "message", "codec", "slots")
+    headers = ["link", "message", "codec", "slots"]
+    return core_library([SOURCE / f"{name}.c" for name in names], [f"cutlayer/{name}.h" for name in headers])
+
+
+def pointer(array: np.ndarray) -> Any:
+    ffi, _ = core()
+    return ffi.cast("int8_t *", ffi.from_buffer(array))
+
+
+def taken(decode: Callable[[], T]) -> tuple[T | None, int]:
+    """What comes of a call and 0, or None and the code of its refusal."""
+    try:
+        return decode(), 0
+    except ProtocolError as error:
+        return None, error.code
+
+
+# --- frames ---
+
+
+def c_bodies(parts: list[bytes]) -> tuple[list[bytes], int]:
+    """What the firmware's decoder takes, bodies too short for a header left out; and what it drops."""
+    ffi, lib = core()
+    body = ffi.new("uint8_t[]", HEADER_BYTES + MAX_PAYLOAD + 4)
+    decoder, used = ffi.new("struct cl_frame_decoder *"), ffi.new("uint32_t *")
+    lib.cl_frame_decoder_init(decoder, body, len(body))
+    bodies, dropped = [], 0
+    for part in parts:
+        while part:
+            result = lib.cl_frame_decode(decoder, part, len(part), used)
+            part = part[used[0] :]
+            if result >= HEADER_BYTES:
+                bodies.append(bytes(ffi.buffer(body, result)))
+            else:
+                # 0 at the end of a frame: one without a body.
+                dropped += result != 0
+    return bodies, dropped
+
+
+def frames(data: bytes) -> None:
+    choices = Choices(data)
+    size = 1 + choices.below(64)
+    stream = choices.rest()
+    if size % 4:
+        stream = b"".join(encode_frame(stream[at : at + 40]) for at in range(0, len(stream), 40)) + stream
+    parts = [stream[at : at + size] for at in range(0, len(stream), size)]
+    decoder = FrameDecoder(MAX_PAYLOAD)
+    bodies = [body for part in parts for body in decoder.receive(part)]
+    assert (bodies, decoder.counters.malformed) == c_bodies(parts)
+    for body in bodies:
+        assert FrameDecoder(MAX_PAYLOAD).receive(b"\0" + encode_frame(body)) == [body]
+
+
+# --- messages ---
+
+
+def check_same(payload: bytes, message: m.Message, decoded: Any) -> None:
+    """The fields of a message of the host, here and there."""
+    ffi, _ = core()
+    fields = getattr(decoded, "as")
+    part = getattr(fields, message.KIND.name.lower(), None)
+    if isinstance(message, m.Provision):
+        assert bytes(ffi.buffer(part.device_id, 8)) == message.device_id
+        assert bytes(ffi.buffer(part.key, 32)) == message.key
+    elif isinstance(message, m.Piece):
+        data = bytes(ffi.buffer(part.data, part.data_bytes))
+        assert (part.first, part.count, data) == (message.first, message.count, message.data)
+    elif part is not None:
+        assert all(getattr(part, name) == getattr(message, name) for name in dir(part)), payload
+
+
+def messages(data: bytes) -> None:
+    """Any payload: taken or refused for one reason on both sides, with the same fields."""
+    ffi, lib = core()
+    decoded, payload = ffi.new("struct cl_message *"), ffi.new("uint8_t[]", data or b"\0")
+    result = lib.cl_message_decode(decoded, payload, len(data))
+    message, code = taken(lambda: m.decode(data))
+    if message is None:
+        # To a firmware what boards send is unknown, and an ERROR, never answered, needs no look.
+        if not data or data[0] < m.Kind.ERROR:
+            assert result == code
+        elif data[0] > m.Kind.ERROR:
+            assert result < 0
+        return
+    assert m.decode(message.encode()) == message
+    assert len(message.encode()) == len(data)
+    if isinstance(message, m.Hello) and message.wire_version != WIRE_VERSION:
+        assert result < 0  # the host leaves this one to the session
+    elif message.KIND < 0x80 and message.KIND != m.Kind.ERROR:
+        assert result == 0
+        check_same(data, message, decoded)
+    else:
+        # What boards send; an ERROR is taken by all, and answered by none.
+        assert (result == 0) == (message.KIND == m.Kind.ERROR)
+
+
+# --- tensors ---
+
+
+def codecs(data: bytes) -> None:
+    choices = Choices(data)
+    count = 1 + choices.below(300)
+    if choices.below(2):
+        _activations(choices, count)
+    else:
+        _gradients(choices, count)
+
+
+def _activations(choices: Choices, count: int) -> None:
+    _, lib = core()
+    codec, zero_point = choices.one_of(m.ACTIVATION_CODECS), choices.below(256) - 128
+    data, out = choices.rest(), np.zeros(count, np.int8)
+    result = lib.cl_codec_decode(codec, zero_point, data, len(data), count, pointer(out))
+    values, code = taken(lambda: tensors.activation_values(data, count, codec, zero_point))
+    assert result == code
+    if values is None:
+        return
+    assert np.array_equal(out, values)
+    again = tensors.activation_data(values, codec, zero_point)
+    assert np.array_equal(tensors.activation_values(again, count, codec, zero_point), values)
+
+
+def _gradients(choices: Choices, count: int) -> None:
+    ffi, lib = core()
+    codec, activation_codec = choices.below(3), choices.one_of(m.ACTIVATION_CODECS)
+    low, high = choices.below(256) - 128, choices.below(256) - 128
+    y = np.frombuffer(choices.noise.randbytes(count), np.int8) & np.int8(-16)
+    data, g = choices.rest(), np.zeros(count, np.int8)
+    mask = ffi.new("struct cl_mask *", lib.cl_mask_of(activation_codec, low, high))
+    masked = tensors.masked(y, activation_codec, low, high)
+    fits = lib.cl_codec_gradient_bytes(codec, mask, pointer(y), count) == len(data)
+    taken_codes, source = ffi.new("uint32_t *"), data or b"\0"
+    result = m.ErrorCode.LENGTH.value
+    if fits:
+        y_at, g_at = pointer(y), pointer(g)
+        result = lib.cl_codec_gradient_decode(codec, mask, y_at, count, source, taken_codes, g_at)
+    values, code = taken(lambda: tensors.gradient_values(data, masked, codec))
+    assert result == code
+    if values is None:
+        return
+    assert np.array_equal(g, values)
+    assert np.array_equal(
+        tensors.gradient_values(tensors.gradient_data(values, masked, codec), masked, codec), g
+    )
+
+
+# --- the link ---
+
+
+def some_frame(choices: Choices, connection: int) -> bytes:
+    """A frame whose CRC-32 is right and whose fields are anything, mostly near."""
+    kind = choices.below(8)
+    near = [choices.below(20) if choices.below(10) else choices.below(1 << 16) for _ in range(3)]
+    there = connection if choices.below(20) else choices.below(1 << 16)
+    payload = b""
+    if kind in (FrameKind.SYN, FrameKind.SYN_ACK) and choices.below(4):
+        payload = Parameters(MAX_PAYLOAD, 1000, 3).encode()
+        if choices.below(4) == 0:
+            at = choices.one_of((0, 2, 3, 4, 5, 6, 7))
+            payload = payload[:at] + choices.take(1) + payload[at + 1 :]
+    elif kind == FrameKind.DATA or choices.below(8) == 0:
+        payload = choices.noise.randbytes(choices.below(MAX_PAYLOAD + 8))
+    frame = bytearray(encode_frame(Header(kind, there, *near, choices.below(1 << 16)).encode() + payload))
+    if choices.below(12) == 0:
+        frame[choices.below(len(frame) - 1)] = choices.below(256)
+    return bytes(frame)
+
+
+def link(data: bytes) -> None:
+    """Either end: frames, time, messages in and out. Never raises; memory and talk are bounded."""
+    choices = Choices(data)
+    end = Link(choices.one_of(tuple(Role)), Parameters(MAX_PAYLOAD, 1000, 3), rng=choices.noise)
+    now_ms = 0.0
+    while choices:
+        if end.role is Role.HOST and end.state is LinkState.CLOSED:
+            end.connect(now_ms)
+        connection = end.connection if end.role is Role.HOST else 1 + choices.below(3)
+        for event in end.receive(some_frame(choices, connection), now_ms):
+            assert not isinstance(event, Received) or 1 <= len(event.payload) <= MAX_PAYLOAD
+        if choices.below(3) == 0 and end.state is LinkState.OPEN and end.peer is not None:
+            end.send(bytes(1 + choices.below(MAX_PAYLOAD)))
+        end.expecting, end.busy = choices.below(2) == 0, choices.below(8) == 0
+        assert len(end.transmit(now_ms)) < 100_000
+        timeout_ms = end.next_timeout_ms(now_ms)
+        assert timeout_ms is None or timeout_ms >= 0
+        now_ms += choices.below(4) if choices.below(50) else choices.below(12_000)
+
+
+class FirmwareLink:
+    """The board's end in C."""
+
+    def __init__(self) -> None:
+        self.ffi, self.lib = core()
+        encode = "int32_t(void *, const struct cl_link_token *, uint8_t *, uint32_t)"
+        self._keep = self.ffi.callback(encode, lambda *_: -1), self.ffi.new("uint32_t[]", 400)
+        config = {"max_payload": MAX_PAYLOAD, "window_frames": 3, "window_bytes": 1000}
+        config |= {"encode": self._keep[0], "memory": self._keep[1], "memory_bytes": 1600}
+        self.link = self.ffi.new("struct cl_link *")
+        assert self.lib.cl_link_init(self.link, self.ffi.new("struct cl_link_config *", config)) > 0
+
+    def receive(self, data: bytes, now_ms: int) -> list[bytes]:
+        self.lib.cl_link_receive(self.link, data, len(data), now_ms)
+        got, at = [], self.ffi.new("const uint8_t **")
+        while count := self.lib.cl_link_message(self.link, at):
+            got.append(bytes(self.ffi.buffer(at[0], count)))
+            self.lib.cl_link_release(self.link)
+        return got
+
+    def transmit(self, now_ms: int) -> bytes:
+        data, at = b"", self.ffi.new("const uint8_t **")
+        while count := self.lib.cl_link_transmit(self.link, now_ms, at):
+            data += bytes(self.ffi.buffer(at[0], count))
+            self.lib.cl_link_written(self.link, count, now_ms)
+        return data
+
+
+def both_links(data: bytes) -> None:
+    """The board's end here and in C: the same frames in, the same messages and frames out."""
+    choices = Choices(data)
+    here, there = Link(Role.BOARD, Parameters(MAX_PAYLOAD, 1000, 3)), FirmwareLink()
+    now_ms = 0
+    while choices:
+        frame = some_frame(choices, 1 + choices.below(3))
+        got = [event.payload for event in here.receive(frame, now_ms) if isinstance(event, Received)]
+        assert there.receive(frame, now_ms) == got
+        assert (here.state is LinkState.OPEN) == (there.link.state == there.lib.CL_LINK_OPEN)
+        counters = here.decoder.counters
+        assert counters.malformed == there.link.frames_malformed
+        assert counters.frames == there.link.frames_received
+        assert said(here.transmit(now_ms)) == said(there.transmit(now_ms))
+        now_ms += choices.below(4)
+
+
+def said(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Frames without their credit: of what an end has room for, each knows for itself."""
+    return [(body[:10], body[HEADER_BYTES:]) for body in FrameDecoder().receive(data)]
+
+
+# --- the host's session ---
+
+BOARD_MESSAGES: tuple[m.Message, ...] = (
+    m.Configured(last_step=0),
+    m.Applied(step=1, weights_crc=0),
+    m.Cleared(last_step=0),
+    m.Rescaled(zero_point=0, scale=0.5, last_step=0),
+    m.DataRead(section=0, count=4, offset=0, total=4, data=bytes(4)),
+    m.StatsAre.of(range(18)),
+    m.Saved(step=1, saves=1, bytes=9),
+    m.Restored(run=1, step=1, weights_crc=0),
+    m.Provisioned(device_id=bytes(8)),
+    m.Forgotten(),
+    m.Piece(first=0, count=4, data=bytes(4)),
+    m.Piece(first=4, count=4, data=bytes(4)),
+    m.Error(about=3, code=-10),
+    m.Error(about=4, code=-6),
+    m.Error(about=16, code=-6),
+)
+
+
+def board_message(choices: Choices, session: HostSession) -> bytes:
+    """Something that a board may say, mostly; the head of a sample is for the one asked for."""
+    if choices.below(3) == 0:
+        codec = session.configuration.activation_codec if session.configuration else 0
+        payload = m.Activation(
+            codec=codec,
+            label=1,
+            sample=7,
+            count=8,
+            scale=0.5,
+            zero_point=0,
+            activation_min=-128,
+            activation_max=127,
+            saturated=0,
+            crc=0x6522DF69,
+        ).encode()
+    else:
+        payload = choices.one_of(BOARD_MESSAGES).encode()
+    if choices.below(6) == 0:
+        at = choices.below(len(payload))
+        payload = payload[:at] + choices.take(1) + payload[at + 1 :]
+    if choices.below(30) == 0:
+        payload = choices.take(1 + choices.below(60))
+    return payload
+
+
+def ask(choices: Choices, session: HostSession, smashed: SmashedData | None) -> None:
+    """One request, of those that the state takes and of others."""
+    adam = {"optimizer": 1, "momentum": 0.9, "beta2": 0.999, "epsilon": 1e-7}
+    requests: list[Callable[[], None]] = [
+        lambda: session.configure(m.Configure(activation_codec=choices.one_of(m.ACTIVATION_CODECS), **adam)),
+        lambda: session.sample(7, 0, train=True),
+        lambda: session.sample(7, 0, train=False),
+        lambda: session.apply(1, 1, 0.1),
+        session.clear,
+        lambda: session.rescale(0.5, 0),
+        lambda: session.save(1),
+        lambda: session.restore(1, 1),
+        lambda: session.read(0, 0),
+        session.stats,
+    ]
+    if smashed is not None:
+        requests.append(lambda: session.gradient(smashed, np.zeros(smashed.values.size, np.int8), 0.1))
+    try:
+        _, code = taken(choices.one_of(requests))
+    except LinkLost:
+        assert session.link.state is not LinkState.OPEN
+    else:
+        assert code in (0, m.ErrorCode.STATE)
+
+
+def welcome() -> bytes:
+    return m.Welcome(
+        firmware_version=(0, 1, 0),
+        flags=1,
+        optimizers=3,
+        codecs=23,
+        model_id=bytes(32),
+        board="fuzz",
+        last_step=0,
+        recordings=8,
+        smashed_count=8,
+        weight_count=8,
+        channel_count=2,
+        output_scale=0.5,
+        output_zero_point=0,
+        arena_bytes=0,
+        train_bytes=0,
+        cut_count=1,
+    ).encode()
+
+
+def session(data: bytes) -> None:
+    """The host's session against a board that says anything, over a clean link."""
+    choices = Choices(data)
+    host, board = HostSession(rng=choices.noise), Link(Role.BOARD)
+    host.connect(0.0)
+    smashed: SmashedData | None = None
+    failed, now_ms = False, 0.0
+    while choices:
+        events = host.receive(board.transmit(now_ms), now_ms)
+        assert not (failed and events), "nothing comes of a connection that failed"
+        failed = failed or any(isinstance(event, Malformed) for event in events)
+        smashed = next((event for event in events if isinstance(event, SmashedData)), smashed)
+        for event in board.receive(host.transmit(now_ms), now_ms):
+            if isinstance(event, Received) and event.payload[0] == m.Kind.HELLO and choices.below(20):
+                board.send(welcome())
+        ask(choices, host, smashed)
+        if board.state is LinkState.OPEN and choices.below(2):
+            board.send(board_message(choices, host))
+        if failed and choices.below(4) == 0:
+            host.connect(now_ms)
+            failed = False
+        now_ms += 1
+
+
+# --- files ---
+
+
+@cache
+def folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="cutlayer-fuzz-"))
+
+
+@cache
+def whole_manifest() -> dict[str, Any]:
+    head = {"shape": [4], "scale": 0.5, "zero_point": 0}
+    cut = {"layer": "a", "op_count": 1, "activation_min": 0, "activation_max": 1, **head}
+    layer = {"layer": "a", "kind": "dense", "weight_shape": [2, 4], "channel_count": 2, "input_scale": 0.5}
+    return {
+        "bundle_version": 1,
+        "model_id": "0" * 64,
+        "board": "native",
+        "cut_layer": "a",
+        "input": head,
+        "cuts": [cut],
+        "trainable": {**layer, "activation": "relu", "samples_max": 9},
+        "untrainable_reason": None,
+        "class_names": ["a"],
+        "optimizer": "adam",
+        "memory": [{"name": "x", "section": "ram", "bytes": 1}],
+        "ram_budget_bytes": 1,
+        "flash_budget_bytes": 1,
+    }
+
+
+VALUES: tuple[Any, ...] = (
+    *(None, True, 0, -1, 2**31, 10**400, 0.5, 1e308, float("nan"), float("inf"), "", "dense", "0" * 64),
+    *([], [1], {}, [None], {"a": 1}, [[[[]]]]),
+)
+
+
+def changed(choices: Choices, value: Any) -> Any:
+    """The same with some places replaced, left out or doubled."""
+    if choices.below(12) == 0:
+        return choices.one_of(VALUES)
+    if isinstance(value, dict):
+        return {key: changed(choices, item) for key, item in value.items() if choices.below(40)}
+    if isinstance(value, list):
+        return [changed(choices, item) for item in value for _ in range(1 + (choices.below(40) == 0))]
+    return value
+
+
+def manifest(data: bytes) -> None:
+    """A manifest is loaded whole and well, or refused with a CutlayerError."""
+    choices = Choices(data)
+    text = (
+        choices.rest() if choices.below(4) == 0 else json.dumps(changed(choices, whole_manifest())).encode()
+    )
+    (folder() / "manifest.json").write_bytes(text)
+    try:
+        loaded = load_manifest(folder())
+    except CutlayerError:
+        return
+    assert loaded.smashed.count == loaded.cuts[-1].count
+    assert isinstance(loaded.ram_bytes, int)
+
+
+def key_slots(data: bytes) -> None:
+    """The storage of an emulated board: the same key's owner is found here and in C."""
+    ffi, lib = core()
+    choices = Choices(data)
+    content = bytearray(b"\xff" * 256)
+    for slot in (0, 128):
+        body = choices.take(40)[: 40 if choices.below(8) else choices.below(41)]
+        sequence = choices.one_of((0, 1, 2, 2**31, 2**32 - 1))
+        size = len(body) if choices.below(8) else choices.below(1 << 32)
+        header = struct.pack("<4sIIIII", b"CLK1", sequence, size, zlib.crc32(body), 0, 0)[:-4]
+        content[slot : slot + 24 + len(body)] = header + struct.pack("<I", zlib.crc32(header)) + body
+    for _ in range(choices.below(4)):
+        content[choices.below(256)] = choices.below(256)
+    content = content[: 256 if choices.below(8) else choices.below(257)]
+    path = folder() / "storage"
+    path.write_bytes(content)
+    content = content.ljust(256, b"\xff")
+
+    def read(_: Any, offset: int, out: Any, count: int) -> int:
+        ffi.memmove(out, bytes(content[offset : offset + count]), count)
+        return 0
+
+    keep = ffi.callback("int32_t(void *, uint32_t, void *, uint32_t)", read)
+    storage, slots = (
+        ffi.new("struct cl_storage *", {"read": keep, "bytes": 256}),
+        ffi.new("struct cl_slots *"),
+    )
+    assert lib.cl_slots_open(slots, storage, lib.CL_SLOTS_KEY) == 0
+    newest = lib.cl_slots_newest(slots)
+    expected = None
+    if newest >= 0 and (count := min(slots.slots[newest].body_bytes, 8)):
+        out = ffi.new("uint8_t[]", 8)
+        assert lib.cl_slots_read(slots, newest, 0, out, count) == 0
+        expected = bytes(ffi.buffer(out, count))
+    assert read_device_id(path) == expected
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "both_links": both_links,
+    "codecs": codecs,
+    "frames": frames,
+    "key_slots": key_slots,
+    "link": link,
+    "manifest": manifest,
+    "messages": messages,
+    "session": session,
+}
