@@ -75,8 +75,7 @@ class Run:
 
     def history(self) -> list[StepDone]:
         """All steps that are durable, in order."""
-        query = f"SELECT {_COLUMNS} FROM steps WHERE run = ? ORDER BY step"
-        return [StepDone(*row) for row in self._database.execute(query, (self.number,))]
+        return history(self._database, self.number)
 
     def measure(self, step: int, metrics: Mapping[str, float]) -> None:
         """Notes measurements after a step."""
@@ -163,6 +162,12 @@ class Run:
             )
         for step in steps:
             checkpoint_path(self.folder, self.number, step).unlink(missing_ok=True)
+
+
+def history(database: sqlite3.Connection, number: int) -> list[StepDone]:
+    """A run's steps that are durable, in order."""
+    query = f"SELECT {_COLUMNS} FROM steps WHERE run = ? ORDER BY step"
+    return [StepDone(*row) for row in database.execute(query, (number,))]
 
 
 def checkpoint_path(folder: Path, number: int, step: int) -> Path:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_host.errors import StoreError
-from cutlayer_host.run import Run, explained, is_held, load_checkpoint
+from cutlayer_host.run import Run, explained, history, is_held, load_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from cutlayer_host.checkpoint import Checkpoint
     from cutlayer_host.messages import Welcome
+    from cutlayer_host.report import StepDone
 
 BUSY_SECONDS = 30.0
 SCHEMA_VERSION = 1
@@ -160,6 +161,11 @@ class Store:
         """All runs in the order in which they began."""
         with explained(self.folder), contextlib.closing(self._connect()) as database:
             return [self._summary(database, row) for row in database.execute("SELECT * FROM runs").fetchall()]
+
+    def history(self, number: int) -> list[StepDone]:
+        """A run's steps that are durable, in order."""
+        with explained(self.folder), contextlib.closing(self._connect()) as database:
+            return history(database, number)
 
     def load(self, number: int, step: int) -> Checkpoint:
         """A checkpoint of a run, for whoever does not go on with it.

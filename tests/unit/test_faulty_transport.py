@@ -113,3 +113,17 @@ async def test_a_mute_pipe_neither_gives_nor_takes() -> None:
     await mute.close()
     assert await board.read(99) == b"heard"
     assert await board.read(99) == b""
+
+
+async def test_frames_come_twice_or_late() -> None:
+    arrived, faulty = await send_down(FaultRates(duplication=0.1, reordering=0.1, seed=5), FRAMES)
+    counts = faulty.counts
+    assert 140 < counts.duplicated < 260
+    assert 140 < counts.reordered < 260
+    assert (counts.lost, counts.corrupted) == (0, 0)
+    # At most one frame is still held back in the end.
+    assert 0 <= 10 * (len(FRAMES) + counts.duplicated) - len(arrived) <= 10
+    frames = [frame + b"\0" for frame in arrived.split(b"\0")[:-1]]
+    places = [FRAMES.index(frame) for frame in frames[:200]]
+    assert places != sorted(places)
+    assert all(abs(place - index) < 60 for index, place in enumerate(places))
