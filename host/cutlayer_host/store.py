@@ -162,11 +162,6 @@ class Store:
         with explained(self.folder), contextlib.closing(self._connect()) as database:
             return [self._summary(database, row) for row in database.execute("SELECT * FROM runs").fetchall()]
 
-    def history(self, number: int) -> list[StepDone]:
-        """A run's steps that are durable, in order."""
-        with explained(self.folder), contextlib.closing(self._connect()) as database:
-            return history(database, number)
-
     def load(self, number: int, step: int) -> Checkpoint:
         """A checkpoint of a run, for whoever does not go on with it.
 
@@ -175,6 +170,11 @@ class Store:
         """
         with explained(self.folder), contextlib.closing(self._connect()) as database:
             return load_checkpoint(database, self.folder, number, step)
+
+    def history(self, number: int) -> list[StepDone]:
+        """A run's steps that are durable, in order."""
+        with explained(self.folder), contextlib.closing(self._connect()) as database:
+            return history(database, number)
 
     def _connect(self) -> sqlite3.Connection:
         # Used by one thread at a time, though not always the same.
