@@ -26,6 +26,10 @@ struct cl_port {
     // Optional: the most stack used so far in bytes (painted stack).
     uint32_t (*stack_bytes)(void *context);
 
+    // Optional, but nothing is sealed without it: fills `count` bytes that nobody can foretell,
+    // from a source made for keys. Returns 0, or negative when there are none.
+    int32_t (*random)(void *context, uint8_t *data, uint32_t count);
+
     // Optional: a line of text for a person, never on the link.
     void (*log)(void *context, const char *line);
 

@@ -6,6 +6,11 @@ extern "C" int cutlayer_main(int argc, char **argv);
 
 static struct board the_board;
 
+static int32_t random_bytes(void *, uint8_t *data, uint32_t count)
+{
+    return cutlayer_random(data, count);
+}
+
 static uint32_t now_ms(void *)
 {
     return millis();
@@ -26,6 +31,7 @@ extern "C" struct board *board_open(int, char **)
     board->port.now_ms = now_ms;
     board->port.ticks = ticks;
     board->port.stack_bytes = machine_stack_bytes;
+    board->port.random = cutlayer_random ? random_bytes : nullptr;
     board->port.log = machine_log;
     board->port.board = CUTLAYER_BOARD;
     board->microphone = microphone_open();

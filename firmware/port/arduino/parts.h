@@ -27,6 +27,11 @@ void machine_rest();
 // The most stack used so far in bytes; null where it is not known.
 extern uint32_t (*const machine_stack_bytes)(void *context);
 
+// As cl_port.random, without the context. The Arduino core has no source of random bytes for keys
+// (analogRead and random() are none): a firmware gets one by a file of its own that defines this
+// function with the chip's generator, for example esp_fill_random. Without it nothing is sealed.
+extern "C" int32_t cutlayer_random(uint8_t *data, uint32_t count) __attribute__((weak));
+
 // A line for a person, never on the link.
 void machine_log(void *context, const char *line);
 

@@ -70,6 +70,29 @@ static uint32_t ticks(void *context)
     return chip_ticks();
 }
 
+__attribute__((weak)) int32_t chip_random(uint8_t *data, uint32_t count)
+{
+    (void)data;
+    (void)count;
+    return CL_ERROR_PORT;
+}
+
+// Emulators model no generator, or one that anybody can foretell: there it is the computer's.
+static int32_t random_bytes(void *context, uint8_t *data, uint32_t count)
+{
+    static int32_t source = CL_ERROR_PORT;
+    (void)context;
+    if (!chip.has_semihosting) {
+        return chip_random(data, count);
+    }
+    if (source < 0) {
+        source = semihosting_open("/dev/urandom");
+    }
+    return source >= 0 && semihosting_read(source, 0, data, count) == (int32_t)count
+               ? CL_OK
+               : CL_ERROR_PORT;
+}
+
 static uint32_t stack_bytes(void *context)
 {
     (void)context;
@@ -111,6 +134,7 @@ struct board *board_open(int argc, char **argv)
         .write = link_write,
         .now_ms = now_ms,
         .ticks = ticks,
+        .random = random_bytes,
         .stack_bytes = stack_bytes,
         .log = log_line,
         .receive_bytes = CORTEX_M_RECEIVE_BYTES,

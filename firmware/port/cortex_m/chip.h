@@ -24,6 +24,9 @@ uint32_t chip_ticks(void);
 // As cl_port.write: returns the bytes that the UART took, 0 for later.
 int32_t chip_write(const uint8_t *data, uint32_t count) CL_CHECK_RESULT;
 
+// As cl_port.random, from the chip's own generator. A chip.c without one leaves it out.
+int32_t chip_random(uint8_t *data, uint32_t count) CL_CHECK_RESULT;
+
 // Every external interrupt. Hands the bytes that the UART has received to cortex_m_received and
 // takes the cause of the interrupt away.
 void chip_interrupt(void);

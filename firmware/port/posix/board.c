@@ -6,11 +6,13 @@
 #define _XOPEN_SOURCE 700
 #include "board.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -72,6 +74,20 @@ static uint32_t ticks(void *context)
 {
     (void)context;
     return (uint32_t)now_ns();
+}
+
+static int32_t random_bytes(void *context, uint8_t *data, uint32_t count)
+{
+    (void)context;
+    while (count > 0) {
+        ssize_t drawn = getrandom(data, count, 0);
+        if (drawn < 0 && errno != EINTR) {
+            return CL_ERROR_PORT;
+        }
+        data += drawn > 0 ? drawn : 0;
+        count -= drawn > 0 ? (uint32_t)drawn : 0;
+    }
+    return CL_OK;
 }
 
 static void log_line(void *context, const char *line)
@@ -186,6 +202,7 @@ struct board *board_open(int argc, char **argv)
     board->port.write = link_write;
     board->port.now_ms = now_ms;
     board->port.ticks = ticks;
+    board->port.random = random_bytes;
     board->port.log = log_line;
     board->port.receive_bytes = RECEIVE_BYTES;
     board->port.board = "native";
