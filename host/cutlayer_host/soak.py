@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import signal
 import sys
@@ -54,8 +55,8 @@ class SoakPlan:
     bundle: Path
     microphone: Path
     folder: Path
-    seconds: float
     rates: FaultRates
+    seconds: float = 0.0
     cuts: float = 0.0
     resets: float = 0.0
     host_kills: float = 0.0
@@ -77,6 +78,7 @@ class SoakReport:
         mismatched_bytes: of boards' layers and of tails, optimizer included.
         goodput: steps a second, against the undisturbed runs.
         host_errors: what hosts said that ended by themselves too early.
+        served: what the last host printed.
     """
 
     rounds: int = 0
@@ -93,6 +95,7 @@ class SoakReport:
     clean_seconds: float = 0.0
     clean_steps: int = 0
     host_errors: list[str] = field(default_factory=list)
+    served: dict[str, Any] = field(default_factory=dict)
 
     @property
     def faults(self) -> int:
@@ -117,7 +120,8 @@ class SoakReport:
             "survived": self.survived,
             "goodput": speed / clean if clean else 0.0,
         }
-        return {**asdict(self), **derived}
+        named = {name: value for name, value in asdict(self).items() if name != "served"}
+        return {**named, **derived}
 
 
 class SoakBoard:
@@ -187,16 +191,17 @@ class SoakHost:
             self._killed = False
             self.began_s = time.monotonic()
             self._process = await asyncio.create_subprocess_exec(
-                *self._command(urls), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+                *self._command(urls), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
             )
             try:
-                _, said = await self._process.communicate()
+                printed, said = await self._process.communicate()
             except asyncio.CancelledError:
                 self.kill()
                 raise
             if self._killed:
                 continue
             if self._process.returncode == 0:
+                report.served = json.loads(printed)
                 return
             report.host_errors.append(said.decode(errors="replace")[-2000:])
             if len(report.host_errors) > HOST_ERRORS_MAX:
@@ -214,7 +219,7 @@ class SoakHost:
         command += ["--bundle", str(plan.bundle), "--store", str(self._store), "--resume"]
         command += ["--samples", str(plan.samples), "--batch-size", str(plan.batch_size)]
         command += ["--checkpoint-every", str(plan.checkpoint_every), "--optimizer", plan.optimizer]
-        command += ["--seed", str(self._seed), "--patience", "60", *plan.host_options]
+        command += ["--seed", str(self._seed), "--patience", "60", "--json", *plan.host_options]
         return command
 
 
@@ -240,7 +245,7 @@ async def soak(plan: SoakPlan, tell: Callable[[str], None]) -> SoakReport:
         seed, folder = report.rounds, plan.folder / f"round{report.rounds}"
         calm = FaultRates()
         began = time.monotonic()
-        (clean,) = await _train(plan, calm, 1, folder / "clean", seed, SoakReport(), None)
+        (clean,) = await train(plan, calm, 1, folder / "clean", seed, SoakReport())
         report.clean_seconds += time.monotonic() - began
         report.clean_steps += len(clean.steps)
         began = time.monotonic()
@@ -249,25 +254,29 @@ async def soak(plan: SoakPlan, tell: Callable[[str], None]) -> SoakReport:
             await _hurt(plan, boards, host, report, chance, plan.seconds - report.seconds, began)
 
         rates = replace(plan.rates, seed=plan.rates.seed + 1000 * seed)
-        outcomes = await _train(plan, rates, plan.boards, folder / "soaked", seed, report, hurt)
+        outcomes = await train(plan, rates, plan.boards, folder / "soaked", seed, report, hurt)
         report.seconds += time.monotonic() - began
         report.rounds += 1
         for outcome in outcomes:
-            _compare(outcome, clean, report)
+            compare(outcome, clean, report)
         tell(f"round {report.rounds}: {report.faults} faults, {report.mismatched_bytes} bytes differ")
     return report
 
 
-async def _train(
+async def train(
     plan: SoakPlan,
     rates: FaultRates,
     count: int,
     folder: Path,
     seed: int,
     report: SoakReport,
-    hurt: Callable[[list[SoakBoard], SoakHost], Awaitable[None]] | None,
+    hurt: Callable[[list[SoakBoard], SoakHost], Awaitable[None]] | None = None,
 ) -> list[Outcome]:
-    """One lesson on each of `count` boards."""
+    """One lesson on each of `count` boards, over one host process; `hurt` does what it likes meanwhile.
+
+    Raises:
+        HostError, BoardError: it could not be carried through.
+    """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     boards = [SoakBoard(plan, rates, number, folder, report.frames) for number in range(count)]
     host = SoakHost(plan, folder / "runs", seed)
@@ -338,7 +347,8 @@ async def _hurt(
         setattr(report, kind, getattr(report, kind) + 1)
 
 
-def _compare(outcome: Outcome, clean: Outcome, report: SoakReport) -> None:
+def compare(outcome: Outcome, clean: Outcome, report: SoakReport) -> None:
+    """Counts what differs."""
     made, board_step = len(outcome.steps), outcome.board_step
     report.steps += made
     report.lost += max(len(clean.steps) - made, made - board_step, 0)

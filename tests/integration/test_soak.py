@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cutlayer_host.cli import main
-from cutlayer_host.soak import Outcome, SoakReport, _compare
+from cutlayer_host.soak import Outcome, SoakReport, compare
 
 if TYPE_CHECKING:
     from tiny_board import TinyBoard
@@ -47,7 +47,7 @@ def test_without_recordings_it_says_what_to_do(tiny: TinyBoard, capsys: pytest.C
 )
 def test_whatever_differs_is_counted(outcome: Outcome, name: str | None, count: int) -> None:
     report = SoakReport()
-    _compare(outcome, Outcome({1: 7, 2: 8}, 2, b"abcd", b"tail"), report)
+    compare(outcome, Outcome({1: 7, 2: 8}, 2, b"abcd", b"tail"), report)
     assert report.survived == (name is None)
     if name:
         assert getattr(report, name) == count

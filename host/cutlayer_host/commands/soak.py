@@ -94,7 +94,7 @@ def soak(bundle: Path, microphone: Path | None, keep: Path | None, as_json: bool
 
     from cutlayer_boards.console import print_json
 
-    microphone = microphone or _demo_recordings(bundle)
+    microphone = microphone or demo_recordings(bundle)
     with tempfile.TemporaryDirectory(prefix="cutlayer-soak-") as name:
         report = asyncio.run(_soak(bundle, microphone, keep or Path(name), options))
     result = {"asked": options, **report.as_json()}
@@ -114,44 +114,58 @@ async def _soak(bundle: Path, microphone: Path, folder: Path, options: dict[str,
     from cutlayer_boards.console import console
     from cutlayer_host.soak import soak as run
 
-    plan = await asyncio.to_thread(_plan, bundle, microphone, folder, options)
+    plan = await asyncio.to_thread(soak_plan, bundle, microphone, folder, options)
     with console().status("soaking") as status:
         return await run(plan, lambda line: status.update(line))
 
 
-def _plan(bundle: Path, microphone: Path, folder: Path, options: dict[str, Any]) -> SoakPlan:
+def soak_plan(bundle: Path, microphone: Path, folder: Path, options: dict[str, Any]) -> SoakPlan:
+    """The plan with the firmware built. What `options` leave out does not go wrong."""
     from cutlayer_boards.build import build_firmware
     from cutlayer_boards.spec import board
     from cutlayer_host.soak import SoakPlan
     from cutlayer_host.transports.faulty import FaultRates
 
     spec = board(BOARDS[options["emulator"]])
-    rates = FaultRates(
-        loss=options["loss"],
-        corruption=options["corrupt"],
-        duplication=options["duplicate"],
-        reordering=options["reorder"],
-        seed=options["seed"],
-    )
+    rates = {field: options[name] for name, field in _FRAMES.items() if name in options}
+    more = {field: options[name] for name, field in _MORE.items() if name in options}
     return SoakPlan(
         spec=spec,
         firmware=build_firmware(spec, bundle),
         bundle=bundle,
         microphone=microphone,
         folder=folder,
-        seconds=options["seconds"],
-        rates=rates,
-        cuts=options["cut_rate"],
-        resets=options["reset_rate"],
-        host_kills=options["kill_host_rate"],
-        **{
-            name: options[name]
-            for name in ("boards", "samples", "batch_size", "checkpoint_every", "optimizer")
-        },
+        rates=FaultRates(**rates),
+        **more,
     )
 
 
-def _demo_recordings(bundle: Path) -> Path:
+_FRAMES = {
+    "loss": "loss",
+    "corrupt": "corruption",
+    "duplicate": "duplication",
+    "reorder": "reordering",
+    "seed": "seed",
+}
+_MORE = {
+    "seconds": "seconds",
+    "cut_rate": "cuts",
+    "reset_rate": "resets",
+    "kill_host_rate": "host_kills",
+    "boards": "boards",
+    "samples": "samples",
+    "batch_size": "batch_size",
+    "checkpoint_every": "checkpoint_every",
+    "optimizer": "optimizer",
+}
+
+
+def demo_recordings(bundle: Path) -> Path:
+    """The recordings of the demo whose bundle it is.
+
+    Raises:
+        HostError: they are not there.
+    """
     recordings = bundle.parent / "recordings.pcm"
     if not recordings.is_file():
         raise HostError(
