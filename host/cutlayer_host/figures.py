@@ -112,6 +112,14 @@ FIGURES = (
         lambda same: "the same weights" if same else "other weights",
     ),
     Figure(
+        "corrupted frames that are accepted",
+        "no more than CRC-32 predicts; none with keys",
+        "frames",
+        lambda frames: frames["as_predicted"] and frames["sealed"]["opened"] == 0,
+        bool,
+        lambda good: "no more" if good else "more",
+    ),
+    Figure(
         "Bluetooth's goodput, against bumble's own",
         ">= 90 %",
         "ble",

@@ -23,6 +23,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "link": {"up": {"fraction": 0.96}, "down": {"fraction": 0.93}},
     "faults": {"same_weights": True},
+    "frames": {"as_predicted": True, "sealed": {"opened": 0}},
     "host": {"host_median_ms": 0.8},
     "ble": {"goodput": [{"fraction": 0.98}, {"fraction": 0.91}]},
 }
@@ -34,6 +35,7 @@ BAD: dict[str, dict[str, Any]] = {
     },
     "link": {"up": {"fraction": 0.89}, "down": {"fraction": 0.88}},
     "faults": {"same_weights": False},
+    "frames": {"as_predicted": True, "sealed": {"opened": 1}},
     "host": {"host_median_ms": 2.1},
     "ble": {"goodput": [{"fraction": 0.98}, {"fraction": 0.89}]},
 }
@@ -84,12 +86,12 @@ def test_a_bench_that_fails_is_named_and_the_others_run(
     (tmp_path / "link.json").write_text(json.dumps(GOOD["link"]))  # of another day
     assert run(tmp_path) == 1
     error = capsys.readouterr().err
-    assert "error: 2 of 5 benches failed: link, faults" in error
+    assert "error: 2 of 6 benches failed: link, faults" in error
     assert "cutlayer bench link" in error
     assert not (tmp_path / "link.json").exists()
     summary = json.loads((tmp_path / "summary.json").read_text())
     states = {name: one["state"] for name, one in summary["benches"].items()}
-    assert states == {"kws": "ok", "link": "failed", "faults": "failed", "host": "ok", "ble": "ok"}
+    assert states == {name: "failed" if name in ("link", "faults") else "ok" for name in GOOD}
     by_file = {row["file"]: (row["measured"], row["reached"]) for row in summary["figures"]}
     assert by_file[str(tmp_path / "link.json")] == (None, None)
     assert by_file[str(tmp_path / "host.json")] == (0.8, True)
