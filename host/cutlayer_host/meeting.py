@@ -28,14 +28,11 @@ class Meeting:
     way: Way
 
 
-def meet(
-    welcome: Welcome, run: int, *, live: int | None, kept: Collection[int], from_start: bool
-) -> Meeting | None:
+def meet(welcome: Welcome, run: int, *, live: int | None, kept: Collection[int]) -> Meeting | None:
     """The last step of `run` that board and host both have; None when there is none.
 
     The board has what is in its RAM and in its two slots; the host the step that its tail is at (`live`) and
-    those of its checkpoints (`kept`). A run that began with the converted weights (`from_start`) can always
-    begin again.
+    those of its checkpoints (`kept`). Step 0 is what the weights were converted to: any board can go there.
     """
     host = {*kept, *([] if live is None else [live])}
     found = [
@@ -46,6 +43,6 @@ def meet(
         )
         if owner == run and step in host
     ]
-    if from_start and 0 in host:
+    if 0 in host:
         found.append(Meeting(0, Way.RESTART))
     return max(found, key=lambda meeting: meeting.step, default=None)

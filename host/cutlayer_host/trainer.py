@@ -367,7 +367,7 @@ class Trainer:
                 await self._go_back(self._ledger.steps()[-1])
             return
         welcome, kept = self.device.welcome, self._ledger.steps()
-        meeting = meet(welcome, self._ledger.run, live=live, kept=kept, from_start=self.settings.restart)
+        meeting = meet(welcome, self._ledger.run, live=live, kept=kept)
         if meeting is None:
             raise DeviceFault(
                 f"the board is at step {welcome.last_step} of another run or restarted, the tail at step "

@@ -44,7 +44,7 @@ def check_host_chooses_alike(graph: Graph, rules: Rules) -> int:
         kept = {0, *(checkpoint.step for checkpoint in checkpoints)}
         held = [SimpleNamespace(run=slot[0], step=slot[1]) for slot in slots]
         welcome = SimpleNamespace(run=run, last_step=last_step, held=held)
-        meeting = meet(welcome, RUN, live=live, kept=kept, from_start=True)
+        meeting = meet(welcome, RUN, live=live, kept=kept)
         ours = kept | ({live} if live is not None else set())
         due = common((run, last_step), slots, ours, rules)
         assert (meeting.step, messages[meeting.way](meeting.step)) == due, (welcome, kept, live)

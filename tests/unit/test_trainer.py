@@ -217,14 +217,8 @@ async def test_a_board_that_belongs_to_another_run_is_not_trained_on() -> None:
     board, ledger = double_board(storage=True), MemoryLedger(1)
     settings = replace(SETTINGS, checkpoint_every=2, restart=False)
     async with Reach(board) as reach, TailWorker() as worker:
-        for run in (1, 2):
-            trainer = Trainer(
-                await reach.device(),
-                PlainTail(64, CLASSES),
-                worker,
-                settings,
-                ledger=ledger if run == 1 else MemoryLedger(run),
-            )
+        for each in (MemoryLedger(7), ledger, MemoryLedger(2)):
+            trainer = Trainer(await reach.device(), PlainTail(64, CLASSES), worker, settings, ledger=each)
             await trainer.start()
             await trainer.train(VISITS)
             await trainer.device.close()
