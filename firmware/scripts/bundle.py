@@ -6,6 +6,8 @@ copied below the build folder when they differ, and cutlayer_build.h beside them
     CUTLAYER_NODE_BYTES    the node's memory for this model, so that what does not fit is a link error
     CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: head inputs (firmware/lib/recorded).
                            By the head's input, or as CUTLAYER_SENSOR in the environment says.
+    CUTLAYER_INSECURE      1: no host needs a key. Where the board's JSON says so (cutlayer.insecure), because it
+                           has no storage or no randomness, or the environment (CUTLAYER_INSECURE=1).
 
 In the board's .ini, custom_engine = tflm builds the bundle's head for TensorFlow Lite Micro's interpreter;
 custom_engine_bytes = N gives the interpreter that much RAM where the converter's figure is not enough.
@@ -125,6 +127,21 @@ def line(board) -> list[str]:
     return [f"{name}={value}u" for name, value in given.items() if value is not None]
 
 
+def host_limits(board) -> list[str]:
+    """What the board's JSON lets a host do to the weights, as definitions (cutlayer/session.h, node.h)."""
+    fields = {
+        "gradient_norm_max": ("CL_GRADIENT_NORM_MAX", "{:f}f"),
+        "learning_rate_max": ("CL_LEARNING_RATE_MAX", "{:f}f"),
+        "step_ms": ("CL_NODE_STEP_MS", "{}u"),
+    }
+    given = {field: board.get(f"cutlayer.{field}", None) for field in fields}
+    named = {field: value for field, value in given.items() if value is not None}
+    for field, value in named.items():
+        if not value > 0:
+            raise BundleError(f"cutlayer.{field} of the board's JSON is {value}, must be above 0")
+    return [f"{fields[field][0]}={fields[field][1].format(value)}" for field, value in named.items()]
+
+
 def node_bytes(project: Path, sources: Path, folder: Path, definitions: list[str]) -> int:
     """cl_node_bytes of the model in `sources`, asked of a program for this computer; kept in `folder`."""
     core = project / "firmware" / "lib" / "cutlayer" / "src"
@@ -157,11 +174,17 @@ def node_bytes(project: Path, sources: Path, folder: Path, definitions: list[str
     return int(text)
 
 
-def build_header(memory_bytes: int, sensor_name: str) -> bytes:
+def is_insecure(board, environment: dict[str, str]) -> bool:
+    """Whether the firmware takes everybody's word, in plain."""
+    return bool(board.get("cutlayer.insecure", False)) or environment.get("CUTLAYER_INSECURE") == "1"
+
+
+def build_header(memory_bytes: int, sensor_name: str, *, insecure: bool) -> bytes:
     lines = [
         "// Made by firmware/scripts/bundle.py.",
         f"#define CUTLAYER_NODE_BYTES {memory_bytes}",
         f"#define CUTLAYER_SENSOR_AUDIO {int(sensor_name == 'audio')}",
+        f"#define CUTLAYER_INSECURE {int(insecure)}",
     ]
     return ("\n".join(lines) + "\n").encode()
 
@@ -176,18 +199,20 @@ def main(env, environment) -> None:
         head = head_folder(bundle, engine, board.get("cutlayer.instruction_set", "portable"))
         copy_sources(head, sources)
         limits = link_limits(board) + engine_bytes(env.GetProjectOption("custom_engine_bytes", ""))
+        allowed = host_limits(board)
         memory_bytes = node_bytes(project, sources, build / "node_bytes", limits)
         named = sensor(bundle, environment)
         if named == "audio" and not board.get("cutlayer.hears", True):
             raise BundleError(
                 f"{bundle} has a head that hears, and {env['BOARD']} has no room for sound's features"
             )
-        write_if_new(sources / "cutlayer_build.h", build_header(memory_bytes, named))
+        header = build_header(memory_bytes, named, insecure=is_insecure(board, environment))
+        write_if_new(sources / "cutlayer_build.h", header)
     except BundleError as error:
         sys.stderr.write(f"error: {error}\n")
         env.Exit(1)
         return
-    env.Append(CPPDEFINES=limits + line(board))
+    env.Append(CPPDEFINES=limits + line(board) + allowed)
     env.Append(CPPPATH=[str(sources), str(project / "firmware" / "port")])
     if engine == "tflm":
         env.Append(CPPPATH=list(TFLM_INCLUDES))

@@ -25,8 +25,8 @@ SENSOR_WAITS = 2
 
 
 @cache
-def node_library() -> tuple[Any, Any]:
-    return core_library(list(SOURCES), ["cutlayer/node.h"])
+def node_library(*defines: str) -> tuple[Any, Any]:
+    return core_library(list(SOURCES), ["cutlayer/node.h"], defines=defines)
 
 
 def pointwise_layer(
@@ -72,6 +72,8 @@ class NodeBoard:
     on_capture: called in each step of the sensor; a code that it gives is what the sensor returns.
     ops: runs of the head's first op.
     storage: where saves go, when there are `storage_bytes`; it outlives `reset`.
+    first_cut: the shallowest that a host may choose.
+    defines: of the firmware's build.
     on_tick: called when the node asks for the time of its figures, before and after each piece of work.
     """
 
@@ -89,9 +91,11 @@ class NodeBoard:
         memory_bytes: int | None = None,
         master: int = 0,
         storage_bytes: int = 0,
+        first_cut: int = 0,
+        defines: tuple[str, ...] = (),
         **medium: Any,
     ) -> None:
-        self.ffi, self.lib = node_library()
+        self.ffi, self.lib = node_library(*defines)
         self.layer, self.recordings = layer, recordings
         self.labels = labels or [index % 10 for index in range(len(recordings))]
         self.clock = clock or Clock()
@@ -108,6 +112,7 @@ class NodeBoard:
         self._recording = 0
         self._keep: list[Any] = []
         self.model = self._model(optimizer_max, trainable, master)
+        self.model.first_cut = first_cut
         self.bytes = int(self.lib.cl_node_bytes(self.model))
         size = self.bytes if memory_bytes is None else memory_bytes
         self._block = self.ffi.new("uint8_t[]", size + 16)

@@ -250,3 +250,19 @@ def test_firmware_has_baud_rate_and_ring_of_the_boards_json(bundle_script) -> No
     given = {"cutlayer.baud": 500_000, "cutlayer.receive_bytes": 1024}
     assert bundle_script.line(given) == ["CUTLAYER_BAUD=500000u", "CUTLAYER_RECEIVE_BYTES=1024u"]
     assert bundle_script.line({}) == []
+
+
+def test_firmware_has_the_limits_of_a_host_from_the_boards_json(bundle_script) -> None:
+    given = {"cutlayer.gradient_norm_max": 2.5, "cutlayer.learning_rate_max": 1, "cutlayer.step_ms": 20}
+    expected = ["CL_GRADIENT_NORM_MAX=2.500000f", "CL_LEARNING_RATE_MAX=1.000000f", "CL_NODE_STEP_MS=20u"]
+    assert bundle_script.host_limits(given) == expected
+    assert bundle_script.host_limits({}) == []
+    for wrong in (0, -1, float("nan")):
+        with pytest.raises(bundle_script.BundleError, match="must be above 0"):
+            bundle_script.host_limits({"cutlayer.learning_rate_max": wrong})
+
+
+def test_boards_of_hardware_alone_limit_the_rate_of_steps() -> None:
+    for path in (SCRIPTS.parents[1] / "boards").glob("*.json"):
+        board = json.loads(path.read_text())["cutlayer"]
+        assert ("emulator" in board) == ("step_ms" not in board), path.name

@@ -8,6 +8,7 @@
 struct cl_model {
     uint8_t id[32]; // SHA-256, the bundle's model id
     struct cl_head head;
+    uint16_t first_cut;                   // the shallowest that a host may choose
     const struct cl_trainable *trainable; // null when the head's last op cannot be trained
 };
 

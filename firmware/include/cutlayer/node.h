@@ -23,6 +23,12 @@
 #define CL_NODE_WINDOW_FRAMES 4u
 #endif
 
+// The least ms from one step to the next: an APPLY that comes sooner is refused, CL_ERROR_LIMIT
+// (the same file: cutlayer.step_ms).
+#ifndef CL_NODE_STEP_MS
+#define CL_NODE_STEP_MS 0u
+#endif
+
 // The part of a receive ring that no credit is given for: the host's frames without payload go
 // there.
 #define CL_NODE_RING_SLACK_BYTES ((CL_WINDOW_SEND_FRAMES + 2u) * CL_LINK_CONTROL_BYTES)
@@ -50,7 +56,8 @@ struct cl_node {
     uint8_t phase; // of CAPTURING, see node.c
     uint16_t op;   // of the head, to run next
     int32_t label;
-    int32_t port_error; // of the present call, while it goes on
+    uint32_t applied_ms; // when the last step was
+    int32_t port_error;  // of the present call, while it goes on
 };
 
 // Bytes of memory that a node needs for `model`: arena, training state and link buffers. Never

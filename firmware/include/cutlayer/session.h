@@ -62,6 +62,16 @@ enum cl_counter {
 };
 
 struct cl_session_config {
+// What a host may do to the weights, whoever it is: the norm of a sample's gradient dL/dy, and the
+// learning rate; beyond is CL_ERROR_LIMIT. A build sets others (boards/NAME.json:
+// cutlayer.gradient_norm_max, cutlayer.learning_rate_max).
+#ifndef CL_GRADIENT_NORM_MAX
+#define CL_GRADIENT_NORM_MAX 100.0f
+#endif
+#ifndef CL_LEARNING_RATE_MAX
+#define CL_LEARNING_RATE_MAX 10.0f
+#endif
+
     const struct cl_model *model;
     const char *board;        // name for WELCOME
     uint32_t recording_count; // that the sensor has
@@ -95,7 +105,9 @@ struct cl_session {
     // Its gradient, and the step.
     uint32_t gradient_next; // first element that has not come
     float gradient_scale;
+    uint32_t squares_left;  // what the sum of g^2 of its elements may still grow by
     uint8_t has_applied; // `applied` says how the last step went
+    uint32_t wait_ms;    // until a step may be applied: the node has the clock
     struct cl_applied applied;
 
     uint32_t counters[CL_COUNTER_COUNT];

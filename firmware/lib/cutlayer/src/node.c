@@ -285,6 +285,13 @@ static int32_t take_message(struct cl_node *node)
     cl_link_release(&node->link);
     int32_t result = kind == CL_PIECE || kind == CL_APPLY ? write_link(node) : 0;
     if (result < 0) {
+// Until the next step may be applied.
+static uint32_t step_wait_ms(const struct cl_node *node)
+{
+    uint32_t left_ms = CL_NODE_STEP_MS ? node->applied_ms + CL_NODE_STEP_MS - now_ms(node) : 0;
+    return left_ms <= CL_NODE_STEP_MS ? left_ms : 0;
+}
+
         node->port_error = result;
     }
     uint32_t *counters = node->session.counters;
@@ -304,6 +311,7 @@ static int32_t take_message(struct cl_node *node)
 }
 
 // Returns the ms until there is more to do, at most IDLE_MS.
+    node->session.wait_ms = kind == CL_APPLY ? step_wait_ms(node) : 0;
 static uint32_t work(struct cl_node *node)
 {
     take_events(node);
@@ -312,6 +320,9 @@ static uint32_t work(struct cl_node *node)
     }
     if (node->session.state == CL_STATE_SENDING) {
         send_sample(node);
+        if (CL_NODE_STEP_MS && reply.kind == CL_APPLIED) {
+            node->applied_ms = now_ms(node);
+        }
         return node->session.state != CL_STATE_SENDING ? 0 : IDLE_MS;
     }
     if (node->session.state == CL_STATE_SAVING) {

@@ -64,6 +64,9 @@ static int32_t on_configure(struct cl_session *session, const struct cl_message 
         config->model->head.cuts[configure->cut].op_count == 0) {
         return CL_ERROR_VALUE;
     }
+    if (configure->cut < config->model->first_cut) {
+        return CL_ERROR_LIMIT;
+    }
     if (cl_session_is_trainable(session)) {
         const struct cl_trainable *layer = config->model->trainable;
         struct cl_train_config train = {(enum cl_optimizer)configure->optimizer,
@@ -102,6 +105,14 @@ static int32_t on_sample(struct cl_session *session, const struct cl_message *me
     return 0;
 }
 
+// (norm / scale)^2: what the sum of g^2 may come to. A sum beyond 32 bits is never taken.
+static uint32_t squares_max(float scale)
+{
+    float ratio = CL_GRADIENT_NORM_MAX / scale;
+    float most = ratio * ratio;
+    return most < 4294967296.0f ? (uint32_t)most : UINT32_MAX;
+}
+
 static int32_t on_gradient(struct cl_session *session, const struct cl_message *message,
                            struct cl_link_token *reply)
 {
@@ -116,7 +127,23 @@ static int32_t on_gradient(struct cl_session *session, const struct cl_message *
         return CL_ERROR_VALUE;
     }
     session->gradient_scale = gradient->scale;
+    session->squares_left = squares_max(gradient->scale);
     session->gradient_next = 0;
+    return 0;
+}
+
+// Takes the row at hand off what the gradient's norm may come to. Returns 0 or CL_ERROR_LIMIT.
+static int32_t charge_row(struct cl_session *session, uint32_t channels)
+{
+    uint32_t squares = 0; // fits: at most 65,535 channels
+    for (uint32_t i = 0; i < channels; i++) {
+        const int16_t g = session->config.row[i];
+        squares += (uint32_t)(g * g);
+    }
+    if (squares > session->squares_left) {
+        return CL_ERROR_LIMIT;
+    }
+    session->squares_left -= squares;
     return 0;
 }
 
@@ -139,6 +166,10 @@ static int32_t add_to_row(struct cl_session *session, const struct cl_mask *mask
     session->gradient_next += count;
     if (channel + count < channels) {
         return 0;
+    }
+    result = charge_row(session, channels);
+    if (result < 0) {
+        return result;
     }
     return cl_train_accumulate(&session->train, input, session->gradient_next / channels - 1,
                                session->config.row);
@@ -209,6 +240,9 @@ static int32_t on_apply(struct cl_session *session, const struct cl_message *mes
     }
     if (apply->samples != session->train.samples_in_step) {
         return CL_ERROR_SAMPLE;
+    }
+    if (session->wait_ms > 0 || apply->learning_rate > CL_LEARNING_RATE_MAX) {
+        return CL_ERROR_LIMIT;
     }
     uint32_t saturated = session->train.saturated;
     int32_t result = cl_train_apply(&session->train, session->gradient_scale, apply->learning_rate);
@@ -384,7 +418,8 @@ int32_t cl_session_take(struct cl_session *session, const uint8_t *payload, uint
     if (result >= 0) {
         return result;
     }
-    cl_session_refuse(session, message.kind, result, (uint32_t)session->state, reply);
+    const uint32_t detail = result == CL_ERROR_LIMIT ? session->wait_ms : (uint32_t)session->state;
+    cl_session_refuse(session, message.kind, result, detail, reply);
     if (session->state == CL_STATE_ADDING) {
         result = cl_session_event(session, CL_EVENT_DROPPED);
     }
