@@ -194,10 +194,7 @@ def place(buffers: list[Buffer]) -> int:
     )
     best: tuple[int, list[int]] | None = None
     for order in _orders(buffers):
-        total = 0
-        for position, buffer in enumerate(order):
-            buffer.offset = _gap(buffer, order[:position])
-            total = max(total, buffer.offset + align(buffer.size))
+        total = _place_in(order)
         if best is None or total < best[0]:
             best = total, [buffer.offset for buffer in buffers]
         if total == floor:
@@ -206,6 +203,23 @@ def place(buffers: list[Buffer]) -> int:
     for buffer, offset in zip(buffers, best[1], strict=True):
         buffer.offset = offset
     return best[0]
+
+
+def greedy(buffers: list[Buffer]) -> int:
+    """As `place`, in one order only: the largest first, and of equals the one that comes last.
+
+    So TensorFlow Lite Micro's GreedyMemoryPlanner does it.
+    """
+    order = sorted(enumerate(buffers), key=lambda item: (-align(item[1].size), -item[0]))
+    return _place_in([buffer for _, buffer in order])
+
+
+def _place_in(order: list[Buffer]) -> int:
+    total = 0
+    for position, buffer in enumerate(order):
+        buffer.offset = _gap(buffer, order[:position])
+        total = max(total, buffer.offset + align(buffer.size))
+    return total
 
 
 def _orders(buffers: list[Buffer]) -> Iterator[list[Buffer]]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from cutlayer_converter.arena import ArenaPlan, Buffer, Step, align, place
+from cutlayer_converter.arena import ArenaPlan, Buffer, Step, place
 from cutlayer_converter.bundle import MemoryLine
 from cutlayer_converter.errors import ConvertError
-from cutlayer_converter.graph import Graph, Operator, Tensor, schema
+from cutlayer_converter.graph import Graph, Operator, Tensor, packed, schema
+from cutlayer_converter.interpreter_memory import memory_bytes
 from cutlayer_converter.ops.lowered import Lowered
 
 if TYPE_CHECKING:
@@ -45,13 +46,6 @@ RESOLVER: Mapping[str, str] = MappingProxyType(
         "SQUEEZE": "AddSqueeze",
     }
 )
-
-# The interpreter's own RAM on a 32-bit machine: an estimate, held against LIBRARY on a Cortex-M4 for two
-# heads without softmax only. A board that needs more says custom_engine_bytes in its .ini.
-INTERPRETER_BYTES = 2048
-TENSOR_BYTES = 64
-OPERATOR_BYTES = 192
-CHANNEL_BYTES = 8
 
 # Its code with the kernels of a convolutional head: an estimate for the budget.
 CODE_BYTES = 96 * 1024
@@ -118,7 +112,7 @@ def interpret(
     return Interpreted(
         tflite=truncate(tflite, operators, end),
         kinds=tuple(sorted({operator.kind for operator in operators})),
-        memory_bytes=memory_bytes(graph, operators),
+        memory_bytes=memory_bytes(graph, operators, end),
         input_count=graph.input.count,
         output_count=end.count,
         plan=_table(graph, plan, operators, end, trainable),
@@ -147,7 +141,7 @@ def truncate(tflite: bytes, operators: tuple[Operator, ...], end: Tensor) -> byt
             tensor.buffer = 0
     model.buffers = [empty, *_used(model.buffers, buffers, "buffer", first=1)]
     model.metadata, model.metadataBuffer, model.signatureDefs = None, None, None
-    return _packed(model)
+    return packed(model)
 
 
 def _used(items: list[Any], users: list[Any], field: str, first: int = 0) -> list[Any]:
@@ -158,45 +152,6 @@ def _used(items: list[Any], users: list[Any], field: str, first: int = 0) -> lis
     return [items[old] for old in numbers]
 
 
-def _packed(model: Any) -> bytes:
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def memory_bytes(graph: Graph, operators: tuple[Operator, ...]) -> int:
-    """RAM for the interpreter on a 32-bit machine: its state, and the activations with the kernels' scratch.
-
-    The library plans its activations when it opens the model; this is an estimate of what it needs
-    there, by the sizes of its structs. Planning itself takes a few words a tensor, in the memory of the
-    activations.
-    """
-    channels = 0
-    live: list[int] = []
-    last = {
-        tensor.index: position
-        for position, operator in enumerate(operators)
-        for tensor in graph.activations(operator)
-    }
-    alive = {graph.input.index: graph.input.count}
-    for position, operator in enumerate(operators):
-        output = graph.output_of(operator)
-        alive[output.index] = output.count
-        weights = _weights(graph, operator)
-        scratch = 0
-        if weights is not None:
-            channels += len(weights.scales)
-            scratch = 4 * weights.count // (1 if operator.kind == "DEPTHWISE_CONV_2D" else weights.shape[0])
-        scratch += 4 * output.shape[-1]
-        live.append(sum(align(count) for count in alive.values()) + align(scratch))
-        alive = {i: count for i, count in alive.items() if last.get(i, len(operators)) > position}
-    tensors = len({i for operator in operators for i in (*operator.inputs, *operator.outputs)})
-    state = INTERPRETER_BYTES + TENSOR_BYTES * tensors + OPERATOR_BYTES * len(operators)
-    return align(state + CHANNEL_BYTES * channels + max(live))
-
-
 def memory_lines(interpreted: Interpreted) -> tuple[MemoryLine, ...]:
     """What the interpreter adds to the memory table."""
     return (
@@ -204,12 +159,6 @@ def memory_lines(interpreted: Interpreted) -> tuple[MemoryLine, ...]:
         MemoryLine("interpreter's model", "flash", len(interpreted.tflite)),
         MemoryLine("interpreter's code", "flash", CODE_BYTES),
     )
-
-
-def _weights(graph: Graph, operator: Operator) -> Tensor | None:
-    if operator.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-        return None
-    return graph.inputs(operator)[1]
 
 
 def _table(

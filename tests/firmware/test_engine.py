@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 FAKE = ROOT / "tests" / "support" / "fake_tflm"
 TFLM = ROOT / "firmware" / "lib" / "tflm"
 INT8 = 9
+# The least memory that Chirale_TensorFLowLite 2.0.0 opens with on an emulated Cortex-M4F, in steps of 16.
+LEAST_BYTES = {
+    "rnd_head1": 19_168,
+    "rnd_head2": 20_544,
+    "rnd_head3": 21_920,
+    "rnd_head4": 23_280,
+    "kws": 24_656,
+    "resnet": 55_680,
+    "vww": 101_600,
+    "ad": 2_960,
+}
 ERROR_MEMORY, ERROR_VALUE = -2, -6
 
 
@@ -284,6 +295,11 @@ def test_the_part_leaves_out_the_trainable_layers_weights() -> None:
     assert given.trainable is not None
     weights = given.plan.steps[-1].lowered.params["weights"].nbytes
     assert len(given.interpreted.tflite) < len(given.tflite) - weights
+
+
+@pytest.mark.parametrize(("name", "least_bytes"), LEAST_BYTES.items())
+def test_the_planned_memory_is_little_more_than_the_library_needs(name: str, least_bytes: int) -> None:
+    assert least_bytes <= model(name).interpreted.memory_bytes <= 1.02 * least_bytes + 576
 
 
 def test_an_op_that_the_library_lacks_is_refused_by_name() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core import FLAGS, INCLUDE, ROOT, SOURCE
 
@@ -30,6 +30,17 @@ void cortex_m_stop(const char *reason) { semihosting_write(reason); semihosting_
 """
 
 
+def _build(spec: BoardSpec) -> dict[str, Any]:
+    build: dict[str, Any] = json.loads((BOARDS_FOLDER / f"{spec.name}.json").read_text())["build"]
+    return build
+
+
+def machine_flags(spec: BoardSpec) -> list[str]:
+    """What tells the compiler the board's processor."""
+    flags: list[str] = _build(spec)["machine_flags"]
+    return flags
+
+
 def build_program(
     spec: BoardSpec,
     folder: Path,
@@ -42,7 +53,7 @@ def build_program(
 
     With `platform` come the port's start-up and semihosting; with "" the sources bring all of it.
     """
-    build = json.loads((BOARDS_FOLDER / f"{spec.name}.json").read_text())["build"]
+    build = _build(spec)
     memory = {
         "FLASH_ORIGIN": build["flash_origin"],
         "FLASH_BYTES": spec.flash_bytes,
@@ -52,9 +63,10 @@ def build_program(
     }
     program, more = folder / "program", []
     if platform:
-        more = [folder / "platform.c", PORT / "cortex_m" / "startup.c", PORT / "cortex_m" / "semihosting.c"]
+        parts = ("startup.c", "semihosting.c", "c_library.c")
+        more = [folder / "platform.c", *(PORT / "cortex_m" / part for part in parts)]
         more[0].write_text(platform)
-    command = ["arm-none-eabi-gcc", *build["machine_flags"], *(flag for flag in FLAGS if flag != "-fPIC")]
+    command = ["arm-none-eabi-gcc", *machine_flags(spec), *(flag for flag in FLAGS if flag != "-fPIC")]
     command += flags
     command += [f"-I{path}" for path in (INCLUDE, SOURCE, PORT, folder)]
     command += ["-ffunction-sections", "-Wl,--gc-sections", "-nostartfiles", "--specs=nosys.specs"]

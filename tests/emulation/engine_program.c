@@ -1,0 +1,114 @@
+// Opens the head of engine_case.h (generated) in its engine, runs it on samples, and trains its
+// last layer. Writes, a line each: the bytes that the engine has and those that it needed (or its
+// error), the first sample whose output differs from what is expected (-1: none), and CRCs of the
+// outputs and of the weights after STEP_COUNT steps.
+#include <string.h>
+
+#include "cutlayer/engine.h"
+#include "cutlayer/frame.h"
+#include "engine_case.h"
+
+void say(const char *text);
+
+static int8_t arena[CUTLAYER_MODEL_ARENA_BYTES] __attribute__((aligned(16)));
+static uint64_t memory[TRAIN_BYTES / 8 + 1];
+static int8_t g[CHANNEL_COUNT];
+static struct cl_train train;
+static uint32_t state = 1;
+
+static int8_t draw(void)
+{
+    state = state * 1664525u + 1013904223u;
+    return (int8_t)((int32_t)(state >> 24) - 128);
+}
+
+static void say_number(int32_t number, const char *end)
+{
+    char text[12];
+    uint32_t rest = number < 0 ? 0u - (uint32_t)number : (uint32_t)number;
+    char *start = &text[11];
+    *start = '\0';
+    do {
+        *--start = (char)('0' + rest % 10u);
+        rest /= 10u;
+    } while (rest);
+    if (number < 0) {
+        *--start = '-';
+    }
+    say(start);
+    say(end);
+}
+
+static int32_t wrong_sample(const struct cl_head *head)
+{
+    const struct cl_cut *end = &head->cuts[head->cut_count - 1];
+    const uint32_t input_count = cl_shape_count(head->input_shape);
+    const uint32_t output_count = cl_shape_count(end->shape);
+    for (uint32_t sample = 0; sample < SAMPLE_COUNT; sample++) {
+        memcpy(arena + head->input_offset, inputs + sample * input_count, input_count);
+        if (cl_head_run(head, arena, 0, head->op_count) != head->op_count ||
+            memcmp(arena + end->offset, outputs + sample * output_count, output_count)) {
+            return (int32_t)sample;
+        }
+    }
+    return -1;
+}
+
+// One step of one sample: what the session does, without a link.
+static int32_t learn(const struct cl_head *head, uint32_t *crc)
+{
+    const struct cl_op *last = &head->ops[head->op_count - 1];
+    const struct cl_conv_params *params = &train.params;
+    const uint32_t channels = params->output.channels;
+    const uint32_t positions = (uint32_t)params->output.height * params->output.width;
+    int8_t *input = arena + last->input, *output = arena + last->output;
+    for (uint32_t i = 0; i < cl_shape_count(head->input_shape); i++) {
+        arena[head->input_offset + i] = draw();
+    }
+    int32_t result = cl_head_run(head, arena, 0, (uint16_t)(head->op_count - 1));
+    if (result >= 0) {
+        result = cl_train_forward(&train, input, output, arena + last->scratch);
+    }
+    *crc = cl_crc32(*crc, output, positions * channels);
+    for (uint32_t position = 0; position < positions && result >= 0; position++) {
+        const int8_t *y = output + position * channels;
+        for (uint32_t o = 0; o < channels; o++) {
+            const int8_t drawn = draw();
+            g[o] = y[o] == params->activation_min || y[o] == params->activation_max ? 0 : drawn;
+        }
+        result = cl_train_accumulate(&train, input, position, g);
+    }
+    if (result >= 0) {
+        result = cl_train_end_sample(&train);
+    }
+    return result < 0 ? result : cl_train_apply(&train, 1e-4f, 1e-2f);
+}
+
+int main(void)
+{
+    const struct cl_head *head = &cutlayer_model.head;
+    const int32_t needed = cl_engine_open(head, arena);
+    say_number(head->engine ? (int32_t)head->engine->memory_bytes : 0, "\n");
+    say_number(needed, "\n");
+    if (needed < 0) {
+        return 0;
+    }
+    say_number(wrong_sample(head), "\n");
+    if (!cutlayer_model.trainable) {
+        return 0;
+    }
+    const struct cl_train_config config = {CL_OPTIMIZER_SGD, 0.9f, 0.999f, 1e-7f};
+    int32_t result =
+        cl_train_init(&train, cutlayer_model.trainable, &config, memory, sizeof memory);
+    uint32_t crc = 0;
+    for (uint32_t step = 0; step < STEP_COUNT && result >= 0; step++) {
+        result = learn(head, &crc);
+    }
+    if (result < 0) {
+        say_number(result, " training failed\n");
+        return 0;
+    }
+    say_number((int32_t)crc, "\n");
+    say_number((int32_t)cl_crc32(0, train.weights, cutlayer_model.trainable->weight_count), "\n");
+    return 0;
+}
