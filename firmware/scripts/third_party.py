@@ -61,8 +61,8 @@ MICROFRONTEND = Source(
     },
 )
 
-# What firmware/lib/guard seals frames with. BLAKE2b in a loop: unrolled it takes 13 KB of flash more, and saves a
-# connection 3,000 of its 27,000 instructions on a Cortex-M4F.
+# What firmware/lib/guard seals frames with. BLAKE2b in a loop: unrolled it takes 13 KB of flash more, and
+# saves a connection 3,000 of its 27,000 instructions on a Cortex-M4F.
 MONOCYPHER = Source(
     library="monocypher",
     package="pymonocypher",
