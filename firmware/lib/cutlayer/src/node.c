@@ -269,6 +269,13 @@ static void save(struct cl_node *node)
     }
 }
 
+// Until the next step may be applied.
+static uint32_t step_wait_ms(const struct cl_node *node)
+{
+    uint32_t left_ms = CL_NODE_STEP_MS ? node->applied_ms + CL_NODE_STEP_MS - now_ms(node) : 0;
+    return left_ms <= CL_NODE_STEP_MS ? left_ms : 0;
+}
+
 // Takes the next message when the session does. Returns 1 when it took one.
 static int32_t take_message(struct cl_node *node)
 {
@@ -285,16 +292,10 @@ static int32_t take_message(struct cl_node *node)
     cl_link_release(&node->link);
     int32_t result = kind == CL_PIECE || kind == CL_APPLY ? write_link(node) : 0;
     if (result < 0) {
-// Until the next step may be applied.
-static uint32_t step_wait_ms(const struct cl_node *node)
-{
-    uint32_t left_ms = CL_NODE_STEP_MS ? node->applied_ms + CL_NODE_STEP_MS - now_ms(node) : 0;
-    return left_ms <= CL_NODE_STEP_MS ? left_ms : 0;
-}
-
         node->port_error = result;
     }
     uint32_t *counters = node->session.counters;
+    node->session.wait_ms = kind == CL_APPLY ? step_wait_ms(node) : 0;
     uint32_t start = ticks(node);
     result = cl_session_take(&node->session, payload, bytes, &reply);
     if (kind == CL_PIECE) {
@@ -303,6 +304,9 @@ static uint32_t step_wait_ms(const struct cl_node *node)
         counters[CL_COUNTER_ACCUMULATE_TICKS] = 0;
     } else if (kind == CL_APPLY) {
         counters[CL_COUNTER_APPLY_TICKS] = ticks(node) - start;
+        if (CL_NODE_STEP_MS && reply.kind == CL_APPLIED) {
+            node->applied_ms = now_ms(node);
+        }
     }
     if (result > 0) {
         send(node, &reply);
@@ -311,7 +315,6 @@ static uint32_t step_wait_ms(const struct cl_node *node)
 }
 
 // Returns the ms until there is more to do, at most IDLE_MS.
-    node->session.wait_ms = kind == CL_APPLY ? step_wait_ms(node) : 0;
 static uint32_t work(struct cl_node *node)
 {
     take_events(node);
@@ -320,9 +323,6 @@ static uint32_t work(struct cl_node *node)
     }
     if (node->session.state == CL_STATE_SENDING) {
         send_sample(node);
-        if (CL_NODE_STEP_MS && reply.kind == CL_APPLIED) {
-            node->applied_ms = now_ms(node);
-        }
         return node->session.state != CL_STATE_SENDING ? 0 : IDLE_MS;
     }
     if (node->session.state == CL_STATE_SAVING) {
