@@ -19,6 +19,7 @@ from cutlayer_host.errors import (
     DeviceFault,
     DeviceTimeout,
     HostError,
+    KeyMismatch,
     LinkLost,
     TransportError,
     WireVersionMismatch,
@@ -70,6 +71,13 @@ TRY_SECONDS = 3.0
 NO_ANSWER_HINT = (
     "reset the board and try again; if it runs no cutlayer firmware: cutlayer flash BOARD --bundle DIR"
 )
+
+KEY_HINTS = {
+    LostReason.SEALED: "this host was told to connect without keys: leave --insecure out",
+    LostReason.UNKEYED: "give it a key by `cutlayer provision`, or connect without: --insecure",
+    LostReason.UNKNOWN: "its key is in another key file ($CUTLAYER_KEYS), or on another computer",
+    LostReason.UNPROVED: "provision it again; if it was not you who changed its key, do not use it",
+}
 
 _ANSWERS: dict[type, Kind] = {
     Configured: Kind.CONFIGURE,
@@ -321,6 +329,8 @@ class Device:
                 f"{self.url} speaks wire version {lost.wire_version}, this host version {WIRE_VERSION}",
                 "flash the board with a firmware of this version of cutlayer",
             )
+        if (hint := KEY_HINTS.get(lost.reason)) is not None:
+            return KeyMismatch(f"{self.url}: {lost.reason.value}", hint)
         return LinkLost(f"{self.url}: {lost.reason.value}", LOST_HINT)
 
 

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cutlayer_host.guard import BoardGuard
     from cutlayer_host.link import LinkEvent, Parameters
     from cutlayer_host.transports import Transport
 
@@ -100,6 +101,7 @@ class BoardDouble:
         device_id: bytes = bytes(8),
         parameters: Parameters | None = None,
         rng: random.Random | None = None,
+        guard: BoardGuard | None = None,
     ) -> None:
         """`zero_point` -128 makes a ReLU of the range's lower end; without `labels` the board knows none."""
         self.recordings = recordings.astype(np.float32)
@@ -112,7 +114,7 @@ class BoardDouble:
         self.power_cut = False
         self.converted_scale = scale
         self.zero_point = zero_point
-        self.link = Link(Role.BOARD, parameters, rng=rng)
+        self.link = Link(Role.BOARD, parameters, rng=rng, guard=guard)
         self.taken: dict[Kind, int] = {}
         self.last_step = 0
         self.run = 0

@@ -7,6 +7,7 @@ CutlayerError (cutlayer_boards.errors)
             LinkLost            the board stopped answering, reset its side or closed the pipe
             BoardAbsent         a board whose link was lost did not come back in time
             WireVersionMismatch the board speaks another version of the wire
+            KeyMismatch         the two sides do not hold the same key, or only one of them wants one
         DeviceError             the board refused a message: the code, the message and the detail of its ERROR
             DeviceTimeout       the link is alive, but the board did not answer in time
             DeviceFault         the board's answer contradicts what was asked, or its CRC
@@ -45,6 +46,10 @@ class BoardAbsent(LinkError):
 
 class WireVersionMismatch(LinkError):
     """The board speaks another version of the wire."""
+
+
+class KeyMismatch(LinkError):
+    """The two sides do not hold the same key, or only one of them wants one."""
 
 
 class DeviceError(HostError):

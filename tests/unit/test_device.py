@@ -17,11 +17,13 @@ from cutlayer_host.errors import (
     BundleMismatch,
     DeviceError,
     DeviceTimeout,
+    KeyMismatch,
     LinkLost,
     ProtocolError,
     TransportError,
     WireVersionMismatch,
 )
+from cutlayer_host.guard import BoardGuard
 from cutlayer_host.link import Parameters
 from cutlayer_host.messages import Configure, Section
 from cutlayer_host.session import HostSession, Refused, SmashedData
@@ -233,3 +235,31 @@ async def test_a_narrow_window_and_a_bad_line() -> None:
         device.gradient(smashed, np.where(smashed.masked, 0, 3).astype(np.int8), 1.0)
         await device.apply(1, 1, 1.0)
         assert np.array_equal(board.bias, np.where(smashed.masked, 0, -3).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("sealed", "keys", "said"),
+    [
+        (True, None, "wants a key"),
+        (False, {bytes(8): bytes(32)}, "has no key"),
+        (True, {}, "no key is known"),
+        (True, {bytes(8): bytes(range(32))}, "does not hold the key"),
+    ],
+)
+async def test_keys_that_do_not_fit_are_named(
+    sealed: bool, keys: dict[bytes, bytes] | None, said: str
+) -> None:
+    board = double_board(guard=BoardGuard(bytes(8), bytes(32)) if sealed else None)
+    session = HostSession(key=None if keys is None else keys.get)
+    with pytest.raises(KeyMismatch, match=said) as caught:
+        async with reached(board, session=session):
+            pass
+    assert caught.value.hint
+
+
+async def test_a_device_with_its_key_is_used_as_ever() -> None:
+    board = double_board(guard=BoardGuard(bytes(8), bytes(32)))
+    async with reached(board, session=HostSession(key=lambda _: bytes(32))) as device:
+        await device.configure(Configure(restart=True))
+        assert (await sample(device)).values.shape == (64,)
+        assert device.session.link.seal is not None
