@@ -157,6 +157,15 @@ def schema() -> ModuleType:
     return module
 
 
+def packed(model: Any) -> bytes:
+    """A .tflite file of the schema's ModelT."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 @cache
 def _names(enumeration: str) -> dict[int, str]:
     return {value: name for name, value in vars(getattr(schema(), enumeration)).items() if type(value) is int}
