@@ -134,6 +134,7 @@ class Manifest:
         cut_layer: The Keras layer whose output is the smashed data.
         input: The head's input.
         cuts: Shallowest first; the last one is the smashed data's.
+        first_cut: Index of the shallowest that a host may choose; the board refuses those before it.
         trainable: The layer that the board updates, or None.
         untrainable_reason: Why there is none.
         class_names: Of the tail's outputs, or None when not given.
@@ -149,6 +150,7 @@ class Manifest:
     cut_layer: str
     input: InputSpec
     cuts: tuple[CutSpec, ...]
+    first_cut: int
     trainable: TrainableLayer | None
     untrainable_reason: str | None
     class_names: tuple[str, ...] | None
@@ -204,6 +206,8 @@ def load_manifest(folder: Path | str) -> Manifest:
         raise ConvertError(f"{path}: {error}", again) from error
     if not re.fullmatch("[0-9a-f]{64}", manifest.model_id) or not manifest.cuts:
         raise ConvertError(f"{path}: no valid model_id, or no cuts", again)
+    if not 0 <= manifest.first_cut < len(manifest.cuts):
+        raise ConvertError(f"{path}: first_cut is {manifest.first_cut} of {len(manifest.cuts)} cuts", again)
     return manifest
 
 

@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 )
 @click.option("--classes", metavar="A,B,C", help="Names of the model's outputs, in order.")
 @click.option(
+    "--shallowest-cut",
+    metavar="LAYER",
+    help="Let a host stop the head after an earlier layer, down to this one; else --cut is the only place.",
+)
+@click.option(
     "--verify", is_flag=True, help="Compare the compiled head with TensorFlow Lite Micro, byte by byte."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON on stdout.")
@@ -54,6 +59,7 @@ def convert(
     optimizer: Optimizer,
     master: Master,
     classes: str | None,
+    shallowest_cut: str | None,
     verify: bool,
     as_json: bool,
 ) -> None:
@@ -81,6 +87,7 @@ def convert(
             optimizer=optimizer,
             master=master,
             class_names=names,
+            shallowest_cut=shallowest_cut,
             verify=verify,
             report=report,
         )

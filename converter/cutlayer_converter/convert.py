@@ -18,7 +18,7 @@ from cutlayer_converter.emit import emit
 from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.head import Head, compile_head
 from cutlayer_converter.identity import model_id
-from cutlayer_converter.manifest import make_manifest
+from cutlayer_converter.manifest import find_first_cut, make_manifest
 from cutlayer_converter.memory import over_budget
 from cutlayer_converter.ops.targets import INSTRUCTION_SETS
 from cutlayer_converter.quiet import quiet
@@ -41,6 +41,7 @@ def convert(
     optimizer: Optimizer = "adam",
     master: Master = "float32",
     class_names: Sequence[str] | None = None,
+    shallowest_cut: str | None = None,
     verify: bool = False,
     report: Report = lambda _: None,
 ) -> Manifest:
@@ -55,6 +56,7 @@ def convert(
         optimizer: What to plan memory for; "adam" allows SGD too.
         master: What the board keeps master weights and moments as; "bfloat16" takes half the RAM.
         class_names: Of the tail's outputs.
+        shallowest_cut: The earliest layer that a host may have the head stop after; None: only after `cut`.
         verify: Compare the compiled head with TensorFlow Lite Micro before anything is written.
         report: Called with the name of each stage as it begins.
 
@@ -69,6 +71,7 @@ def convert(
     names = _class_names(class_names, model)
     report("quantize")
     head = compile_head(split(model, cut), samples, optimizer, board, master)
+    first_cut = find_first_cut(head, shallowest_cut)
     if any(over_budget(head.memory, board)):
         report("over the budget: look for what would fit")
         raise does_not_fit(model, head, samples, optimizer, board)
@@ -78,9 +81,9 @@ def convert(
         report("verify")
         compare(head.tflite)
     identity = model_id(head.graph, head.split.tail, optimizer=optimizer, master=master)
-    manifest = make_manifest(head, board, identity, names, optimizer)
+    manifest = make_manifest(head, board, identity, names, optimizer, first_cut)
     report("write")
-    _write(folder, head, manifest, identity)
+    _write(folder, head, manifest)
     return manifest
 
 
@@ -119,7 +122,7 @@ def _class_names(names: Sequence[str] | None, model: Any) -> tuple[str, ...] | N
     return tuple(names)
 
 
-def _write(folder: Path, head: Head, manifest: Manifest, identity: bytes) -> None:
+def _write(folder: Path, head: Head, manifest: Manifest) -> None:
     """Writes a whole bundle beside `folder` and then renames it, so that there is never half of one."""
     folder = folder.absolute()
     try:
@@ -133,7 +136,7 @@ def _write(folder: Path, head: Head, manifest: Manifest, identity: bytes) -> Non
         (made / bundle.HEAD).write_bytes(head.tflite)
         with quiet():
             head.split.tail.save(made / bundle.TAIL)
-        _emit(head, identity, made / bundle.FIRMWARE)
+        _emit(head, manifest, made / bundle.FIRMWARE)
         (made / bundle.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         _replace(folder, made, staging / "old")
     except OSError as error:
@@ -144,9 +147,15 @@ def _write(folder: Path, head: Head, manifest: Manifest, identity: bytes) -> Non
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _emit(head: Head, identity: bytes, folder: Path) -> None:
+def _emit(head: Head, manifest: Manifest, folder: Path) -> None:
     """The head in C: for each instruction set, and for the interpreter if the board has it."""
-    write = partial(emit, head.graph, model_id=identity, trainable=head.trainable)
+    write = partial(
+        emit,
+        head.graph,
+        model_id=bytes.fromhex(manifest.model_id),
+        trainable=head.trainable,
+        first_cut=manifest.first_cut,
+    )
     for instruction_set in INSTRUCTION_SETS:
         out = folder if instruction_set == "portable" else folder / instruction_set
         out.mkdir(exist_ok=True)

@@ -56,12 +56,14 @@ def emit(
     model_id: bytes,
     trainable: TrainableSpec | None,
     out: Path,
+    first_cut: int = 0,
     interpreted: Interpreted | None = None,
 ) -> list[Path]:
     """Writes cutlayer_model.c and cutlayer_model.h into the existing folder `out`; returns their paths.
 
-    `model_id` is the bundle's SHA-256 (32 bytes). With `interpreted` its plan takes the place of `plan`,
-    and cutlayer_engine.cc holds the interpreter's model.
+    `model_id` is the bundle's SHA-256 (32 bytes), `first_cut` the index of the shallowest cut that a host may
+    choose. With `interpreted` its plan takes the place of `plan`, and cutlayer_engine.cc holds the
+    interpreter's model.
     """
     import jinja2
 
@@ -84,6 +86,7 @@ def emit(
     )
     values = {
         "arrays": arrays,
+        "first_cut": first_cut,
         "graph": graph,
         "interpreted": interpreted,
         "input_shape": _shape(graph.input.shape),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_converter.bundle import BUNDLE_VERSION, CutSpec, InputSpec, Manifest, TrainableLayer
+from cutlayer_converter.errors import ConvertError
 
 if TYPE_CHECKING:
     from cutlayer_boards.spec import BoardSpec
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 
 def make_manifest(
-    head: Head, board: BoardSpec, identity: bytes, names: tuple[str, ...] | None, optimizer: Optimizer
+    head: Head,
+    board: BoardSpec,
+    identity: bytes,
+    names: tuple[str, ...] | None,
+    optimizer: Optimizer,
+    first_cut: int,
 ) -> Manifest:
     """The manifest of a compiled head."""
     source = head.graph.input
-    layers = [layer.name for layer in head.split.head.layers]
     cuts = [
         CutSpec(
-            layer=_layer_name(cut.tensor, layers),
+            layer=layer,
             op_count=cut.op_count,
             shape=cut.tensor.shape[1:],
             scale=float(cut.tensor.scale),
@@ -31,7 +35,7 @@ def make_manifest(
             activation_min=cut.activation_min,
             activation_max=cut.activation_max,
         )
-        for cut in head.plan.cuts
+        for cut, layer in zip(head.plan.cuts, _cut_layers(head), strict=True)
     ]
     return Manifest(
         bundle_version=BUNDLE_VERSION,
@@ -39,7 +43,8 @@ def make_manifest(
         board=board.name,
         cut_layer=head.split.layer,
         input=InputSpec(source.shape[1:], float(source.scale), source.zero_point),
-        cuts=(*cuts[:-1], replace(cuts[-1], layer=head.split.layer)),
+        cuts=tuple(cuts),
+        first_cut=first_cut,
         trainable=None if head.trainable is None else _trainable_layer(head, head.trainable),
         untrainable_reason=head.untrainable_reason,
         class_names=names,
@@ -48,6 +53,29 @@ def make_manifest(
         ram_budget_bytes=board.ram_bytes,
         flash_budget_bytes=board.flash_bytes,
     )
+
+
+def find_first_cut(head: Head, layer: str | None) -> int:
+    """The index of the cut after `layer`; None: of the deepest.
+
+    Raises:
+        ConvertError: The compiled head does not stop there.
+    """
+    names = _cut_layers(head)
+    if layer is None:
+        return len(names) - 1
+    if layer not in names:
+        raise ConvertError(
+            f"the compiled head does not stop after {layer!r}",
+            f"name one of these with --shallowest-cut: {', '.join(names)}",
+        )
+    return names.index(layer)
+
+
+def _cut_layers(head: Head) -> list[str]:
+    """The Keras layers that the compiled head can stop after."""
+    layers = [layer.name for layer in head.split.head.layers]
+    return [*(_layer_name(cut.tensor, layers) for cut in head.plan.cuts[:-1]), head.split.layer]
 
 
 def _trainable_layer(head: Head, spec: TrainableSpec) -> TrainableLayer:

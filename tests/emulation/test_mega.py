@@ -95,7 +95,7 @@ async def test_a_full_eeprom_works(mega, build, tiny_bundle, tmp_path):
         connect(node.url) as device,
     ):
         assert device.welcome.recordings == 4092 // 120
-        await device.configure(configure_adam(cut=0))
+        await device.configure(configure_adam(cut=1))
         assert (await device.sample(1, 33, train=False)).label == -1
 
 

@@ -160,3 +160,16 @@ def test_the_tail_takes_smashed_data_and_has_no_weights_of_the_head(
     tail = keras.saving.load_model(tmp_path / "bundle" / "tail.keras")
     assert tail.input_shape[1:] == manifest.smashed.shape
     assert [layer.name for layer in tail.layers] == ["smashed", "mean", "out", "chance"]
+
+
+@pytest.mark.parametrize(("shallowest", "layer"), [(None, "relu3"), ("relu1", "relu1"), ("relu3", "relu3")])
+def test_a_host_may_choose_cuts_down_to_the_one_that_was_named(
+    saved: tuple[Path, Path], tmp_path: Path, shallowest: str | None, layer: str
+) -> None:
+    model, data = saved
+    manifest = convert(model, "relu3", BOARD, data, tmp_path / "bundle", shallowest_cut=shallowest)
+    assert manifest.cuts[manifest.first_cut].layer == layer
+    tables = list((tmp_path / "bundle" / "firmware").rglob("cutlayer_model.c"))
+    assert len(tables) > 1
+    for table in tables:
+        assert f"    .first_cut = {manifest.first_cut},\n" in table.read_text()

@@ -76,6 +76,15 @@ def test_unknown_cut_layer_gets_close_names(fails: Fails) -> None:
     assert "relu1" in following
 
 
+def test_a_shallowest_cut_where_the_head_does_not_stop(fails: Fails) -> None:
+    for layer in ("conv1", "mean"):
+        error, following = fails(
+            "sequential.keras", "relu3", BOARD, "sequential.npz", None, "--shallowest-cut", layer
+        )
+        assert f"does not stop after '{layer}'" in error
+        assert following.endswith("--shallowest-cut: relu1, relu2, relu3")
+
+
 def test_cut_inside_a_branch(fails: Fails) -> None:
     error, following = fails("residual.keras", "left", data="residual.npz")
     assert "'left' is not the only path" in error

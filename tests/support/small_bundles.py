@@ -91,6 +91,7 @@ def _make(name: str, board_name: str, folder: Path) -> None:
             board(board_name),
             Path(scratch) / "samples.npz",
             made,
+            shallowest_cut="depthwise_conv2d" if name == "tiny" else None,
         )
         made.rename(folder)
 
