@@ -135,7 +135,7 @@ def check_bundle(board: BoardSpec, bundle: Path) -> None:
     Raises:
         BoardError: It is none, does not fit, or has no head for the board's engine.
     """
-    again = f"convert the model again: cutlayer convert MODEL.keras --board {board.name} ..."
+    again = f"convert the model again: cutlayer convert MODEL.keras --board {board.environment} ..."
     manifest = _manifest(bundle)
     # Another board's table has its stack and kernels: there the linker says what does not fit.
     lines = manifest.get("memory", []) if manifest.get("board") == board.name else []

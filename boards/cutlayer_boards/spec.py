@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import functools
 import json
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ class BoardSpec:
     Attributes:
         name: As in `--board NAME`, boards/NAME.json and boards/NAME.ini.
         title: For people.
-        environment: The PlatformIO environment, `pio run -e ENVIRONMENT`.
+        environment: The PlatformIO environment, `pio run -e ENVIRONMENT`: the name, or a further one of
+            boards/NAME.ini with another engine.
         ram_bytes: All RAM that the linker gives out, the stack in it.
         flash_bytes: All flash that the linker gives out.
         stack_bytes: What of the RAM is kept for the stack.
@@ -46,7 +48,7 @@ class BoardSpec:
         constants_in_ram: True where tables are copied to RAM at start (AVR).
         node_bytes: The node's struct, and other static RAM that the memory table does not name, rounded up.
         code_bytes: Core, port, C library and the tables' structs, rounded up: the linker's map has the sum.
-        engine: What runs the head before the trainable layer (custom_engine in boards/NAME.ini): "compiled",
+        engine: What runs the head before the trainable layer (the environment's custom_engine): "compiled",
             the firmware's own kernels, or "tflm", TensorFlow Lite Micro's interpreter.
         hwids: USB vendor and product ids that the board shows.
         apt_packages: What Debian and Ubuntu call compiler and emulator; "" if PlatformIO fetches it.
@@ -81,8 +83,11 @@ class BoardSpec:
 
 
 def board(name: str) -> BoardSpec:
-    """The board of that name; BoardError names those that there are."""
-    known = {spec.name: spec for spec in boards()}
+    """The board of that name, or of that environment with another engine.
+
+    BoardError names those that there are.
+    """
+    known = {spec.environment: spec for plain in boards() for spec in (plain, *_with_other_engines(plain))}
     if name not in known:
         raise BoardError(f"there is no board {name!r}", f"boards: {', '.join(known)}")
     return known[name]
@@ -130,6 +135,20 @@ def _read(path: Path) -> BoardSpec:
         hwids=tuple((int(vendor, 16), int(product, 16)) for vendor, product in build.get("hwids", [])),
         apt_packages=build.get("apt_packages", ""),
     )
+
+
+def _with_other_engines(spec: BoardSpec) -> list[BoardSpec]:
+    """The board once for each further environment of its .ini that names an engine."""
+    path, ini = BOARDS_FOLDER / f"{spec.name}.ini", configparser.ConfigParser(interpolation=None)
+    ini.read(path)
+    environments = [
+        section.removeprefix("env:") for section in ini if ini.has_option(section, "custom_engine")
+    ]
+    return [
+        dataclasses.replace(spec, environment=environment, engine=_engine(path, environment))
+        for environment in environments
+        if environment != spec.environment
+    ]
 
 
 def _engine(path: Path, environment: str) -> Literal["compiled", "tflm"]:

@@ -2,6 +2,7 @@
 #include "board.h"
 #include "cutlayer/node.h"
 #include "cutlayer_build.h"
+#include "cutlayer_model.h"
 
 #if CUTLAYER_SENSOR_AUDIO
 #include "kws/audio.h"
@@ -16,6 +17,15 @@ static struct recorded_inputs sensor;
 #if defined(ARDUINO)
 #define main cutlayer_main // the core has a main of its own, which comes here by setup and loop
 int main(int argc, char **argv);
+#endif
+
+#ifdef CUTLAYER_ENGINE_BYTES
+#define TEXT(macro) TEXT_OF(macro)
+#define TEXT_OF(value) #value
+#define BYTES TEXT(CUTLAYER_ENGINE_BYTES)
+#define DOES_NOT_FIT "error: the interpreter needs more than " BYTES ": raise custom_engine_bytes"
+#else
+#define DOES_NOT_FIT "error: the node does not fit its memory"
 #endif
 
 extern const struct cl_model cutlayer_model;
@@ -46,7 +56,7 @@ int main(int argc, char **argv)
         .memory_bytes = sizeof node_memory,
     };
     if (cl_node_init(&node, &config) < 0) {
-        port->log(port->context, "error: the node does not fit its memory");
+        port->log(port->context, DOES_NOT_FIT);
         return 1;
     }
     int32_t result;

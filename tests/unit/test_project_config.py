@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from cutlayer_boards.spec import BOARDS_FOLDER, PROJECT_FOLDER, boards
+from cutlayer_boards.spec import BOARDS_FOLDER, PROJECT_FOLDER, board, boards
 
 FIRMWARE = PROJECT_FOLDER / "firmware"
 LOCAL = "symlink://boards/platform"
 PINNED = re.compile(r"\w+@\d+\.\d+\.\d+|https://github\.com/[\w./-]+/download/\d+\.\d+\.\d+/[\w-]+\.zip")
 FETCHED = {"esp32s3", "nano33ble", "pico", "portenta_h7"}
+INTERPRETED = {"nano33ble"}
 OVER_BLE = {"esp32s3", "nano33ble", "portenta_h7"}
 
 
@@ -57,6 +58,20 @@ def test_every_board_has_its_environment(environments) -> None:
     for spec in boards():
         assert environments[spec.environment]["board"] == spec.name
     assert {name for name in environments if name.endswith("_ble")} == {f"{name}_ble" for name in OVER_BLE}
+
+
+def test_an_engine_of_its_own_has_an_environment_and_a_library(environments) -> None:
+    for name in INTERPRETED:
+        spec, plain, options = board(f"{name}_tflm"), environments[name], environments[f"{name}_tflm"]
+        assert (spec.name, spec.environment, spec.engine) == (name, f"{name}_tflm", "tflm")
+        assert board(name).engine == "compiled"
+        assert options["custom_engine"] == "tflm"
+        added = [library for library in options["lib_deps"] if library not in plain["lib_deps"]]
+        assert added == ["tflm", "spaziochirale/Chirale_TensorFLowLite@2.0.0"]
+        differing = {key for key in {*plain, *options} if plain.get(key) != options.get(key)}
+        assert differing == {"custom_engine", "extends", "lib_deps"}
+    named = {name for name, options in environments.items() if "custom_engine" in options}
+    assert named == {f"{name}_tflm" for name in INTERPRETED}
 
 
 def test_platforms_and_libraries_are_pinned(environments) -> None:
