@@ -154,3 +154,19 @@ def test_crc_is_zlibs_and_goes_on(data: bytes, cut: int) -> None:
     assert lib.cl_crc32(0, data, len(data)) == zlib.crc32(data)
     first, rest = data[:cut], data[cut:]
     assert lib.cl_crc32(lib.cl_crc32(0, first, len(first)), rest, len(rest)) == zlib.crc32(data)
+
+
+def joined(first: bytes, second: bytes, lost: int) -> list[bytes]:
+    """What comes of two frames when the first loses its end and the second its first bytes."""
+    return Decoder().receive(b"\0" + encode(first)[:-1] + encode(second)[lost:])
+
+
+def test_a_frame_that_lost_its_end_joins_no_frame_whose_kind_is_not_0() -> None:
+    first, rest = bytes(range(1, 30)), bytes(range(40, 70))
+    # Behind a body and its CRC-32 the register is what four zero bytes make of it (SPEC.md, section 1).
+    # COBS puts a fifth one where the frames join.
+    assert len(joined(first, bytes(5) + rest, 5)) == 1
+    for kind in range(1, 7):
+        second = bytes([kind]) + bytes(3) + rest
+        for lost in range(len(encode(second))):
+            assert joined(first, second, lost) in ([], [first]), (kind, lost)

@@ -62,6 +62,12 @@ static int make_frame(struct corruption *c, uint32_t which)
     for (uint32_t i = 0; i < bytes; i++) {
         c->bodies[which][i] = (uint8_t)(zeros && below(c, 4 * zeros) == 0 ? 0 : noise(c));
     }
+    // Kind and connection are never 0 (SPEC.md, section 2). It matters: behind a body and its
+    // CRC-32 the register is what four zero bytes make of it, so a frame that lost its end would
+    // take the next one for its own if that one began with four zero bytes and had lost them.
+    c->bodies[which][0] = (uint8_t)(1u + below(c, 6));
+    c->bodies[which][1] = 0;
+    c->bodies[which][2] |= 1u;
     int32_t framed =
         cl_frame_encode(c->frames[which], sizeof c->frames[which], c->bodies[which], bytes);
     c->body_bytes[which] = bytes;
