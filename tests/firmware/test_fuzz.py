@@ -25,9 +25,10 @@ PYTHON_INPUTS = 500
 DEPTHS = {
     "codec": ("coded",),
     "frame": ("frames",),
+    "guard": ("messages", "delivered"),
     "link": ("delivered",),
     "message": ("messages",),
-    "node": ("smashed", "added", "applied", "refused"),
+    "node": ("smashed", "added", "applied", "refused", "saved", "restored"),
     "session": ("smashed", "added", "applied", "refused"),
     "slots": ("records",),
     "train": ("added", "applied", "refused"),

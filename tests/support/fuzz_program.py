@@ -21,7 +21,10 @@ from pathlib import Path
 
 from core import BUILD, INCLUDE, ROOT, SOURCE
 
+from cutlayer_boards.third_party import monocypher, monocypher_object
+
 FUZZ = ROOT / "tests" / "firmware" / "fuzz"
+GUARD = ROOT / "firmware" / "lib" / "guard"
 CORPUS = FUZZ / "corpus"
 FINDINGS = ROOT / "build" / "fuzz" / "findings"
 CLANG = shutil.which("clang-14") or shutil.which("clang")
@@ -37,7 +40,7 @@ FLAGS = [
         "-Werror",
     ),
     *("-fsanitize=fuzzer,address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
-    *(f"-I{folder}" for folder in (INCLUDE, SOURCE, FUZZ)),
+    *(f"-I{folder}" for folder in (INCLUDE, SOURCE, FUZZ, GUARD / "include")),
 ]
 INPUT_SECONDS = 20  # one input that takes longer hangs
 
@@ -45,8 +48,9 @@ INPUT_SECONDS = 20  # one input that takes longer hangs
 C_TARGETS = {
     "codec": (200, 0.06),
     "frame": (160, 0.04),
+    "guard": (200, 0.01),
     "link": (300, 0.05),
-    "message": (80, 0.72),
+    "message": (80, 0.71),
     "node": (2000, 0.003),
     "session": (600, 0.024),
     "slots": (200, 0.025),
@@ -115,21 +119,25 @@ def build() -> Path:
         *sorted(FUZZ.glob("*.c")),
         *sorted(SOURCE.glob("*.c")),
         *sorted((SOURCE / "kernels").glob("*.c")),
+        *sorted((GUARD / "src").glob("*.c")),
     ]
-    watched = [*sources, *sorted(INCLUDE.rglob("*.h")), *sorted(SOURCE.rglob("*.h")), *FUZZ.glob("*.h")]
+    folders = (INCLUDE, SOURCE, FUZZ, GUARD)
+    watched = [*sources, *(path for folder in folders for path in sorted(folder.rglob("*.h")))]
     digest = hashlib.sha256(repr(FLAGS).encode() + b"".join(path.read_bytes() for path in watched))
     program = BUILD / f"fuzz-{digest.hexdigest()[:16]}"
     if not program.exists():
         folder = program.with_suffix(f".{os.getpid()}")
         folder.mkdir(parents=True)
         objects = [folder / f"{number}.o" for number in range(len(sources))]
+        cipher = monocypher_object(CLANG, "-fsanitize=address")
 
         def compiled(source: Path, output: Path) -> None:
-            subprocess.run([CLANG, *FLAGS, "-c", "-o", output, source], check=True)
+            command = [CLANG, *FLAGS, f"-isystem{monocypher()}", "-c", "-o", output, source]
+            subprocess.run(command, check=True)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(compiled, sources, objects))
-        subprocess.run([CLANG, *FLAGS, "-o", folder / "fuzz", *objects, "-lm"], check=True)
+        subprocess.run([CLANG, *FLAGS, "-o", folder / "fuzz", *objects, cipher, "-lm"], check=True)
         (folder / "fuzz").rename(program)
         shutil.rmtree(folder)
     return program

@@ -4,9 +4,10 @@ static const struct {
     const char *name;
     void (*run)(const uint8_t *data, size_t size);
 } targets[] = {
-    {"codec", fuzz_codec}, {"frame", fuzz_frame},     {"link", fuzz_link},
-    {"node", fuzz_node},   {"message", fuzz_message}, {"session", fuzz_session},
-    {"slots", fuzz_slots}, {"train", fuzz_train},     {"window", fuzz_window},
+    {"guard", fuzz_guard},     {"codec", fuzz_codec}, {"frame", fuzz_frame},
+    {"link", fuzz_link},       {"node", fuzz_node},   {"message", fuzz_message},
+    {"session", fuzz_session}, {"slots", fuzz_slots}, {"train", fuzz_train},
+    {"window", fuzz_window},
 };
 
 static const uint8_t *choices;

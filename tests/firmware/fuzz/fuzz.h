@@ -47,6 +47,7 @@ void reached(enum reach what, uint64_t times);
 
 void fuzz_codec(const uint8_t *data, size_t size);
 void fuzz_frame(const uint8_t *data, size_t size);
+void fuzz_guard(const uint8_t *data, size_t size);
 void fuzz_link(const uint8_t *data, size_t size);
 void fuzz_message(const uint8_t *data, size_t size);
 void fuzz_node(const uint8_t *data, size_t size);

@@ -1,4 +1,7 @@
+#include "cutlayer/saver.h"
+
 #include "host.h"
+#include "medium.h"
 #include "small_model.h"
 
 struct board {
@@ -7,6 +10,9 @@ struct board {
     struct line out;
     uint32_t now_ms;
     uint32_t captures;
+    struct medium medium;
+    struct cl_storage storage;
+    struct cl_saver saver;
 };
 
 static int32_t port_read(void *context, uint8_t *data, uint32_t capacity)
@@ -95,6 +101,18 @@ static void talk_for_a_while(struct board *board, struct host *host)
     }
 }
 
+// As after a power cut: only what the storage holds is left, and perhaps something else.
+static void restart(struct board *board, const struct cl_node_config *config)
+{
+    if (chosen_below(4) == 0) {
+        board->medium.data[chosen_below(MEDIUM_BYTES_MAX)] = (uint8_t)chosen_below(256);
+    }
+    board->medium.budget = UINT32_MAX;
+    memset(config->memory, 0xA5, config->memory_bytes);
+    cl_saver_init(&board->saver, &board->storage);
+    check(cl_node_init(&board->node, config) > 0, "a node begins");
+}
+
 void fuzz_node(const uint8_t *data, size_t size)
 {
     (void)data;
@@ -117,15 +135,24 @@ void fuzz_node(const uint8_t *data, size_t size)
     check(config.memory_bytes == CL_NODE_BYTES(SMALL_ARENA, train_bytes, SMALL_CHANNELS),
           "the macro and the function agree");
     config.memory = block_of(config.memory_bytes);
-    check(cl_node_init(&board->node, &config) > 0, "a node begins");
     board->now_ms = 0xFFFFF000u;
+    medium_init(&board->medium, MEDIUM_BYTES_MAX);
+    board->storage = medium_storage(&board->medium);
+    config.saver = chosen_below(4) ? &board->saver : 0;
+    restart(board, &config);
     host_init(host, &board->node.session);
     do {
         expect_welcome(board, host, chosen_below(3) ? 20 + chosen_below(4000) : 0);
+        board->medium.budget = chosen_below(4) ? UINT32_MAX : chosen_below(MEDIUM_BYTES_MAX);
         talk_for_a_while(board, host);
+        if (chosen_below(2)) {
+            restart(board, &config);
+        }
     } while (choices_left());
+    board->medium.budget = UINT32_MAX;
     expect_welcome(board, host, 0);
     reached(REACH_ADDED, board->node.session.counters[CL_COUNTER_SAMPLES_ADDED]);
+    free(board->medium.data);
     free(config.memory);
     free(host->memory);
     free(host);

@@ -1,61 +1,10 @@
 #include "cutlayer/slots.h"
-#include "fuzz.h"
+#include "medium.h"
 
 // A storage of any bytes; then records written through power cuts, beside a plain memory of what
 // was committed.
 
-#define BYTES_MAX 2048u
-
-struct medium {
-    uint8_t *data;
-    uint32_t bytes;
-    uint32_t block_bytes;
-    uint32_t budget; // bytes until the power goes
-    int erasable;
-};
-
-static int32_t medium_read(void *context, uint32_t offset, void *data, uint32_t count)
-{
-    const struct medium *medium = context;
-    check(offset <= medium->bytes && count <= medium->bytes - offset, "reads stay inside");
-    memcpy(data, medium->data + offset, count);
-    return 0;
-}
-
-static int32_t put(struct medium *medium, uint32_t offset, const void *data, uint32_t count)
-{
-    check(offset <= medium->bytes && count <= medium->bytes - offset, "writes stay inside");
-    uint32_t done = count < medium->budget ? count : medium->budget;
-    memcpy(medium->data + offset, data, done);
-    medium->budget -= done;
-    if (done < count) {
-        medium->data[offset + done] = (uint8_t)noise_u32();
-        return -400;
-    }
-    return 0;
-}
-
-static int32_t medium_write(void *context, uint32_t offset, const void *data, uint32_t count)
-{
-    struct medium *medium = context;
-    check(offset % CL_STORAGE_WORD_BYTES == 0 && count % CL_STORAGE_WORD_BYTES == 0,
-          "words are written");
-    for (uint32_t i = 0; medium->erasable && i < count; i++) {
-        check(medium->data[offset + i] == CL_STORAGE_ERASED, "what is written was erased");
-    }
-    return put(medium, offset, data, count);
-}
-
-static int32_t medium_erase(void *context, uint32_t offset, uint32_t count)
-{
-    struct medium *medium = context;
-    uint8_t erased[512];
-    check(count <= sizeof erased && offset % medium->block_bytes == 0 &&
-              count % medium->block_bytes == 0,
-          "blocks are erased");
-    memset(erased, CL_STORAGE_ERASED, sizeof erased);
-    return put(medium, offset, erased, count);
-}
+#define BYTES_MAX MEDIUM_BYTES_MAX
 
 // Returns the slot, or negative when the power went.
 static int32_t write_record(struct cl_slots *slots, int32_t kept, const uint8_t *body,
@@ -140,16 +89,10 @@ static void write_once(struct cl_slots *slots, struct medium *medium, struct rec
 
 void fuzz_slots(const uint8_t *data, size_t size)
 {
-    static const uint32_t blocks[] = {0, 64, 128, 512};
     enum cl_slots_kind kind = chosen_below(2) ? CL_SLOTS_KEY : CL_SLOTS_TRAIN;
-    struct medium medium = {.budget = UINT32_MAX, .bytes = chosen_below(BYTES_MAX + 1)};
-    medium.block_bytes = blocks[chosen_below(4)];
-    medium.erasable = medium.block_bytes > 0;
-    medium.data = block_of(BYTES_MAX);
-    memset(medium.data, CL_STORAGE_ERASED, BYTES_MAX);
-    struct cl_storage storage = {&medium,      medium_read,
-                                 medium_write, medium.erasable ? medium_erase : 0,
-                                 medium.bytes, medium.block_bytes};
+    struct medium medium;
+    medium_init(&medium, chosen_below(BYTES_MAX + 1));
+    struct cl_storage storage = medium_storage(&medium);
     struct cl_slots slots;
     uint32_t any = chosen_below(2) && size <= medium.bytes ? (uint32_t)size : 0;
     memcpy(medium.data + chosen_below(medium.bytes - any + 1), data, any);
