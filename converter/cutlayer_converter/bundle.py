@@ -2,6 +2,7 @@
 
 manifest.json        this file's `Manifest`
 head.tflite          the int8 head: any TensorFlow Lite Micro runs it
+head.keras           the head in float, for `cutlayer export`
 tail.keras           the tail, taking float32 activations of the cut
 firmware/            cutlayer_model.c and .h: the compiled head, for any processor
 firmware/armv7e-m/   the same with weights laid out for the kernels of that instruction set
@@ -25,6 +26,7 @@ from cutlayer_converter.errors import ConvertError
 BUNDLE_VERSION = 1
 MANIFEST = "manifest.json"
 HEAD = "head.tflite"
+FLOAT_HEAD = "head.keras"
 TAIL = "tail.keras"
 FIRMWARE = "firmware"
 TFLM = "tflm"

@@ -109,6 +109,30 @@ def convert(
     console().print(f"{out}: model {manifest.model_id[:16]}, {shape} bytes of smashed data a sample")
 
 
+@click.command(hidden=True)
+@click.argument("weights", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--bundle",
+    required=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="What `cutlayer convert` wrote.",
+)
+@click.option("--out", required=True, metavar="DIR", help="The models: made, or replaced if it is such.")
+@click.option("--tail-only", is_flag=True, help="No head: without a layer it would be as converted.")
+def assemble(weights: str, bundle: str, out: str, tail_only: bool) -> list[str]:
+    """Put the weights that `cutlayer export` has gathered into the models of a bundle.
+
+    WEIGHTS is an .npz file: tail/0, tail/1 and so on, and the board's layer, if there is one, as layer/NAME
+    with the names that LearnedLayer.of takes. Returns the names of the files.
+    """
+    from pathlib import Path
+
+    from cutlayer_converter.export import export, read_weights
+
+    tail, learned = read_weights(Path(weights), Path(bundle))
+    return export(Path(bundle), Path(out), tail, learned, with_head=not tail_only)
+
+
 def _memory_table(manifest: Manifest) -> Table:
     from rich.table import Table
 

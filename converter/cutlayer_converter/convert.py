@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from cutlayer_converter.calibration import load_calibration
 from cutlayer_converter.cut import load_model, split
 from cutlayer_converter.emit import emit
 from cutlayer_converter.errors import ConvertError
+from cutlayer_converter.folder import OTHER_FOLDER_HINT, check_replaceable, whole_folder
 from cutlayer_converter.head import Head, compile_head
 from cutlayer_converter.identity import model_id
 from cutlayer_converter.manifest import find_first_cut, make_manifest
@@ -93,20 +92,15 @@ def check_output(folder: Path) -> None:
     Raises:
         ConvertError: It holds something else.
     """
-    hint = "name a new folder with --out"
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise ConvertError(f"{folder}: is there and no folder", hint)
-    if not folder.exists():
-        return
-    present = {entry.name for entry in folder.iterdir()}
+    parts = (bundle.MANIFEST, bundle.HEAD, bundle.FLOAT_HEAD, bundle.TAIL, bundle.FIRMWARE)
+    present = check_replaceable(folder, parts, "a bundle")
     if not present:
         return
-    strange = sorted(present - {bundle.MANIFEST, bundle.HEAD, bundle.TAIL, bundle.FIRMWARE})
-    if bundle.MANIFEST not in present or strange:
-        what = f"holds {strange[0]!r}, which is no part of a bundle" if strange else "holds no manifest"
-        raise ConvertError(f"{folder}: {what}; nothing is overwritten", hint)
+    if bundle.MANIFEST not in present:
+        raise ConvertError(f"{folder}: holds no manifest; nothing is overwritten", OTHER_FOLDER_HINT)
     if '"bundle_version"' not in (folder / bundle.MANIFEST).read_text(encoding="utf-8", errors="replace"):
-        raise ConvertError(f"{folder}: its {bundle.MANIFEST} is no bundle's; nothing is overwritten", hint)
+        message = f"{folder}: its {bundle.MANIFEST} is no bundle's; nothing is overwritten"
+        raise ConvertError(message, OTHER_FOLDER_HINT)
 
 
 def _class_names(names: Sequence[str] | None, model: Any) -> tuple[str, ...] | None:
@@ -123,28 +117,14 @@ def _class_names(names: Sequence[str] | None, model: Any) -> tuple[str, ...] | N
 
 
 def _write(folder: Path, head: Head, manifest: Manifest) -> None:
-    """Writes a whole bundle beside `folder` and then renames it, so that there is never half of one."""
-    folder = folder.absolute()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise ConvertError(f"{folder}: cannot be written: {error.strerror}", "name another folder") from error
-    try:
-        made = staging / "new"
-        (made / bundle.FIRMWARE).mkdir(parents=True)
+    with whole_folder(folder) as made:
+        (made / bundle.FIRMWARE).mkdir()
         (made / bundle.HEAD).write_bytes(head.tflite)
         with quiet():
+            head.split.head.save(made / bundle.FLOAT_HEAD)
             head.split.tail.save(made / bundle.TAIL)
         _emit(head, manifest, made / bundle.FIRMWARE)
         (made / bundle.MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        _replace(folder, made, staging / "old")
-    except OSError as error:
-        raise ConvertError(
-            f"{folder}: cannot be written: {error.strerror}", "make room, or name another"
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _emit(head: Head, manifest: Manifest, folder: Path) -> None:
@@ -163,15 +143,3 @@ def _emit(head: Head, manifest: Manifest, folder: Path) -> None:
     if head.interpreted:
         (folder / bundle.TFLM).mkdir()
         write(head.plan, out=folder / bundle.TFLM, interpreted=head.interpreted)
-
-
-def _replace(folder: Path, made: Path, old: Path) -> None:
-    if not folder.exists():
-        made.rename(folder)
-        return
-    folder.rename(old)
-    try:
-        made.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise

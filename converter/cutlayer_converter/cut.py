@@ -123,6 +123,11 @@ def valid_cuts(model: Any) -> list[str]:
     return list(_cuts(model, _calls(model)))
 
 
+def call_count(model: Any, layer: str) -> int:
+    """How often the model calls its layer of that name."""
+    return [call.layer for call in _calls(model).values()].count(layer)
+
+
 def _calls(model: Any) -> dict[int, Call]:
     """All calls of layers between input and output, sources first."""
     calls: dict[int, Call] = {}

@@ -39,6 +39,12 @@ class Checkpoint:
     arrays: Mapping[str, npt.NDArray[Any]] = field(repr=False)
     weights_crc: int | None = None
 
+    @property
+    def tail_weights(self) -> list[npt.NDArray[Any]]:
+        """The tail's, in its order (Tail.state)."""
+        count = sum(name.startswith("weights/") for name in self.arrays)
+        return [self.arrays[f"weights/{i}"] for i in range(count)]
+
 
 class Ledger(Protocol):
     """The checkpoints of one run.

@@ -162,6 +162,12 @@ class Store:
         with explained(self.folder), contextlib.closing(self._connect()) as database:
             return [self._summary(database, row) for row in database.execute("SELECT * FROM runs").fetchall()]
 
+    def checkpoints(self, number: int) -> list[int]:
+        """The steps of a run's checkpoints, in order."""
+        query = "SELECT step FROM checkpoints WHERE run = ? ORDER BY step"
+        with explained(self.folder), contextlib.closing(self._connect()) as database:
+            return [int(step) for (step,) in database.execute(query, (number,))]
+
     def load(self, number: int, step: int) -> Checkpoint:
         """A checkpoint of a run, for whoever does not go on with it.
 

@@ -106,6 +106,7 @@ def test_bundle_names_layers_and_what_trains(name: str, tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "bundle").iterdir()} == {
         "manifest.json",
         "head.tflite",
+        "head.keras",
         "tail.keras",
         "firmware",
     }

@@ -74,7 +74,7 @@ def run(
     train = TrainOptions(**options)
     spec = board(board_name)
     # Through the command line and not by import: the host does not depend on the converter.
-    convert = _command(context, "convert")
+    convert = command_of(context, "convert")
     context.invoke(
         convert,
         model=str(model),
@@ -113,7 +113,8 @@ async def _build(spec: BoardSpec, bundle: Path) -> Firmware:
         return await asyncio.to_thread(build_firmware, spec, bundle)
 
 
-def _command(context: click.Context, name: str) -> click.Command:
+def command_of(context: click.Context, name: str) -> click.Command:
+    """A command of the program, for what the host may not import."""
     root = context.find_root()
     command = root.command.get_command(root, name) if isinstance(root.command, click.Group) else None
     if command is None:
