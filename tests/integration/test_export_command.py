@@ -124,6 +124,7 @@ def test_without_the_board_it_is_the_tail_and_a_wrong_board_is_refused(
         assert (alone["head"], alone["files"]) == (None, ["tail.keras"])
         frozen = command("export", "--out", tmp_path / "frozen")
         assert (frozen["run"], frozen["head"], frozen["step"]) == (2, "converted", 2)
+    with running(tiny, tmp_path, "--storage", str(tmp_path / "another")) as url:
         refused = command("export", 1, "--device", url, "--out", tmp_path / "wrong")
     assert "step 0 of another run and holds no step of run 1; the store holds step" in refused
     assert "next: " in refused
