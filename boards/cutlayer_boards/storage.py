@@ -32,10 +32,9 @@ class _Record:
 
     @classmethod
     def in_slot(cls, slot: bytes) -> Self | None:
-        """The good record of a slot, or None."""
+        """The good record of a slot, or None. To a board, what its file does not have is erased."""
+        slot = slot.ljust(_SLOT_BYTES, _ERASED)
         header = slot[: _HEADER.size]
-        if len(header) < _HEADER.size:
-            return None
         kind, sequence, body_bytes, body_crc, _, header_crc = _HEADER.unpack(header)
         body = slot[_HEADER.size : _HEADER.size + body_bytes]
         is_good = kind == _KIND and header_crc == zlib.crc32(header[:-4]) and body_crc == zlib.crc32(body)
