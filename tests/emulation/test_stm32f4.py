@@ -27,8 +27,9 @@ USARTS = (1, 2)
 @pytest.mark.parametrize("usart", USARTS)
 async def test_without_a_debugger_the_link_works(usart: int, tmp_path: Path) -> None:
     spec = board("netduinoplus2")
-    sources = [HERE / "echo_program.c", *(PORT / "cortex_m").glob("*.c")]
-    defines = [f"-DSTM32F4_USART={usart}", '-DCUTLAYER_BOARD="echo"']
+    core = PORT.parent / "lib" / "cutlayer" / "src"
+    sources = [HERE / "echo_program.c", *(PORT / "cortex_m").glob("*.c"), *core.rglob("*.c")]
+    defines = [f"-DSTM32F4_USART={usart}", '-DCUTLAYER_BOARD="echo"', f"-DCUTLAYER_BAUD={spec.baud}"]
     program = build_program(spec, tmp_path, sources, platform="", flags=defines)
     command = [*qemu_command(spec), *["-serial", "null"] * (usart - 1), "-serial", "stdio"]
     process = await asyncio.create_subprocess_exec(

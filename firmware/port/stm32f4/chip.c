@@ -3,17 +3,7 @@
 //   1    USART1: transmits on PA9, receives on PA10
 //   2    USART2: transmits on PA2, receives on PA3
 #include "cortex_m/chip.h"
-
-struct rcc {
-    volatile uint32_t control;
-    volatile uint32_t pll;
-    uint32_t reserved0[10];
-    volatile uint32_t ahb1_enable;
-    volatile uint32_t ahb2_enable;
-    uint32_t reserved1[2];
-    volatile uint32_t apb1_enable;
-    volatile uint32_t apb2_enable;
-};
+#include "stm32f4/rcc.h"
 
 struct gpio {
     volatile uint32_t mode;
@@ -41,13 +31,6 @@ struct timer {
     volatile uint32_t reload;
 };
 
-struct generator {
-    volatile uint32_t control;
-    volatile uint32_t status;
-    volatile uint32_t data;
-};
-
-#define RCC ((struct rcc *)0x40023800u)
 enum { HSI_READY = 1 << 1, ENABLE_GPIOA = 1 << 0, ENABLE_TIM2 = 1 << 0 };
 
 #define GPIOA ((struct gpio *)0x40020000u)
@@ -67,13 +50,6 @@ enum { USART_ENABLE_BIT = 1 << 17, USART_IRQ = 38, TRANSMIT_PIN = 2 };
 enum { STATUS_OVERRUN = 1 << 3, STATUS_RECEIVED = 1 << 5, STATUS_TRANSMIT_EMPTY = 1 << 7 };
 enum { CONTROL_ENABLE = 1 << 13, CONTROL_RECEIVE_INTERRUPT = 1 << 5 };
 enum { CONTROL_TRANSMIT = 1 << 3, CONTROL_RECEIVE = 1 << 2 };
-
-// The random number generator runs on the PLL's 48 MHz: 16 MHz / 8 * 96 / 4.
-#define GENERATOR ((struct generator *)0x50060800u)
-#define PLL_48_MHZ ((4u << 24) | (96u << 6) | 8u)
-enum { PLL_ON = 1 << 24, PLL_READY = 1 << 25, ENABLE_GENERATOR = 1 << 6 };
-enum { GENERATOR_ON = 1 << 2, GENERATOR_READY = 1 << 0, GENERATOR_ERRORS = 3 << 1 };
-#define READY_LOOKS 100000u // far more than a start or a word takes
 
 #define CLOCK_HZ 16000000u
 #if 16000000 % CUTLAYER_BAUD
@@ -142,54 +118,4 @@ int32_t chip_write(const uint8_t *data, uint32_t count)
         USART->data = data[sent++];
     }
     return (int32_t)sent;
-}
-
-static int32_t open_generator(void)
-{
-    RCC->pll = PLL_48_MHZ;
-    RCC->control |= PLL_ON;
-    for (uint32_t i = 0; i < READY_LOOKS; i++) {
-        if (RCC->control & PLL_READY) {
-            RCC->ahb2_enable |= ENABLE_GENERATOR;
-            (void)RCC->ahb2_enable; // the clock needs two cycles to arrive
-            GENERATOR->control = GENERATOR_ON;
-            return CL_OK;
-        }
-    }
-    return CL_ERROR_PORT;
-}
-
-// Returns a word, or the one before when the generator has none or found a fault in itself.
-static uint32_t draw(uint32_t before)
-{
-    for (uint32_t i = 0; i < READY_LOOKS; i++) {
-        uint32_t status = GENERATOR->status;
-        if (status & GENERATOR_ERRORS) {
-            return before;
-        }
-        if (status & GENERATOR_READY) {
-            return GENERATOR->data;
-        }
-    }
-    return before;
-}
-
-// RM0090, "RNG operation": the first word is for comparison only, and none comes twice in a row.
-int32_t chip_random(uint8_t *data, uint32_t count)
-{
-    if (!(GENERATOR->control & GENERATOR_ON) && open_generator() < 0) {
-        return CL_ERROR_PORT;
-    }
-    uint32_t before = draw(0);
-    for (uint32_t i = 0; i < count; i += 4) {
-        uint32_t word = draw(before);
-        if (word == before) {
-            return CL_ERROR_PORT;
-        }
-        for (uint32_t j = i; j < count && j < i + 4; j++) {
-            data[j] = (uint8_t)(word >> (8 * (j - i)));
-        }
-        before = word;
-    }
-    return CL_OK;
 }

@@ -60,11 +60,23 @@ A_MINUTE = click.FloatRange(0, 600)
 @click.option(
     "--boards", default=1, show_default=True, type=click.IntRange(1, 256), metavar="N", help="At once."
 )
-@click.option("--emulator", default="native", show_default=True, type=click.Choice(list(BOARDS)))
+@click.option(
+    "--emulator",
+    default="native",
+    show_default=True,
+    type=click.Choice(list(BOARDS)),
+    help="Where the boards run.",
+)
 @click.option("--samples", default=2000, show_default=True, metavar="N", help="Of a round, for each board.")
 @click.option("--batch-size", default=4, show_default=True, metavar="N", help="Samples a step.")
 @click.option("--checkpoint-every", default=20, show_default=True, metavar="N", help="Steps.")
-@click.option("--optimizer", default="adam", show_default=True, type=click.Choice(["adam", "sgd"]))
+@click.option(
+    "--optimizer",
+    default="adam",
+    show_default=True,
+    type=click.Choice(["adam", "sgd"]),
+    help="Of the tail and of the boards' layers.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of what goes wrong.")
 @click.option(
     "--bundle",
