@@ -97,7 +97,7 @@ A_MINUTE = click.FloatRange(0, 600)
 )
 @json_option
 def soak(bundle: Path, microphone: Path | None, keep: Path | None, as_json: bool, **options: Any) -> None:
-    """Train while frames, links, boards and the host suffer, and compare.
+    """Train while everything goes wrong, and compare.
 
     The real firmware, and a real host process. Each round trains undisturbed too; in the end both have to be
     the same, bit for bit: otherwise the exit code is 1.
