@@ -36,6 +36,7 @@ from cutlayer_host.messages import (
     Rescaled,
     Restored,
     Saved,
+    Section,
     StatsAre,
     Welcome,
 )
@@ -181,12 +182,23 @@ class Device:
         self._pump.kick()
 
     async def apply(self, step: int, samples: int, learning_rate: float) -> Applied:
-        """Ends the step that `samples` gradients make up."""
-        self._usable().apply(step, samples, learning_rate)
-        applied = await self._answer(Applied)
+        """Ends the step that `samples` gradients make up. A board that takes fewer a second is waited for."""
+        applied = await self._apply_when_due(step, samples, learning_rate)
         if applied.step != step:
             raise DeviceFault(f"{self.url} applied step {applied.step}, asked for was step {step}")
         return applied
+
+    async def _apply_when_due(self, step: int, samples: int, learning_rate: float) -> Applied:
+        deadline = now_ms() + 1000.0 * self._answer_seconds
+        while True:
+            self._usable().apply(step, samples, learning_rate)
+            try:
+                return await self._answer(Applied)
+            except DeviceError as refused:
+                is_too_soon = refused.about == Kind.APPLY and refused.code == ErrorCode.LIMIT
+                if not (is_too_soon and refused.detail and now_ms() + refused.detail < deadline):
+                    raise
+                await asyncio.sleep(refused.detail / 1000.0)
 
     async def clear(self) -> Cleared:
         """Drops the board's pending sample and half step."""
@@ -227,14 +239,26 @@ class Device:
     async def read(self, section: int) -> bytes:
         """Reads a whole section of the trainable layer (SPEC.md, READ)."""
         data = bytearray()
+        most = self._section_bytes(section)
         while True:
             self._usable().read(section, len(data))
             part = await self._answer(DataRead)
+            if (part.section, part.offset) != (section, len(data)) or part.total > most:
+                raise DeviceFault(
+                    f"{self.url}: section {part.section} from {part.offset} on, {part.total} bytes in all; "
+                    f"due was section {section} from {len(data)} on, {most} bytes at most"
+                )
             data += part.data
             if len(data) >= part.total:
                 return bytes(data)
             if not part.data:
                 raise DeviceFault(f"{self.url}: section {section} ends at {len(data)} of {part.total} bytes")
+
+    def _section_bytes(self, section: int) -> int:
+        weights, channels = self.welcome.weight_count, self.welcome.channel_count
+        if section == Section.WEIGHTS:
+            return weights
+        return 4 * (channels if section < Section.MASTER else weights + channels)
 
     async def stats(self) -> dict[str, int]:
         """The board's counters by name (SPEC.md, section 3.4)."""
@@ -392,6 +416,8 @@ async def connect(
 
 def _refusal_error(url: str, event: Refused) -> DeviceError:
     detail, hint = event.detail, _REFUSAL_HINTS.get(event.code)
+    if event.code == ErrorCode.LIMIT:
+        hint = _LIMIT_HINTS.get(event.about)
     if event.code in (ErrorCode.SENSOR, ErrorCode.STORAGE):
         detail -= 2**32 if detail >= 2**31 else 0
     if (event.code, detail) == (ErrorCode.SENSOR, SensorCode.NOTHING_HEARD):
@@ -413,4 +439,12 @@ _REFUSAL_HINTS = {
     -10: "the board has no such recording, or its sensor failed: check --samples and the microphone's file",
     -11: "use a smaller --batch-size",
     -13: "the board has no storage, or it is full or failing: train without saving",
+    -14: "give the board a key: cutlayer provision; a firmware without keys (CUTLAYER_INSECURE) takes none",
+}
+
+_LIMIT_HINTS: dict[int, str] = {
+    Kind.CONFIGURE: "the board lets no host cut there: convert the bundle with --shallowest-cut and flash it",
+    Kind.PIECE: "the gradient's norm is beyond what the board takes: lower the learning rate, or build the "
+    "board with a larger cutlayer.gradient_norm_max",
+    Kind.APPLY: "lower the learning rate, or build the board with a larger cutlayer.learning_rate_max",
 }

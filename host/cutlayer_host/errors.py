@@ -17,6 +17,7 @@ CutlayerError (cutlayer_boards.errors)
         NumberError             a loss or a gradient that is not finite
         LabelError              a sample without a label, or with one that the tail does not know
         StoreError              a run directory that cannot be read or written
+        LessonBroken            an exception that nobody foresaw has ended a board's lesson
 """
 
 from __future__ import annotations
@@ -100,3 +101,7 @@ class LabelError(HostError):
 
 class StoreError(HostError):
     """A run directory cannot be read or written."""
+
+
+class LessonBroken(HostError):
+    """An exception that nobody foresaw, a tail's say, has ended a board's lesson; it is the cause."""

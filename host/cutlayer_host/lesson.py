@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cutlayer_host.errors import BundleMismatch, LabelError
+from cutlayer_host.errors import BundleMismatch, DeviceFault, LabelError
 from cutlayer_host.messages import LIVE_RECORDING
 from cutlayer_host.report import Tally
 from cutlayer_host.settings import Visit
@@ -133,6 +133,7 @@ class Lesson:
             self.result = run.result
             return
         self.device.require_model(self._manifest.model_id, self._bundle)
+        self._check_counts()
         recordings = self.device.welcome.recordings
         self._curriculum.check(recordings)
         tail = await self._worker.run(Tail.load, self._bundle / "tail.keras", self._tail_settings)
@@ -162,6 +163,23 @@ class Lesson:
         finally:
             self.device = trainer.device
             self.last_step = trainer.last_step
+
+    def _check_counts(self) -> None:
+        """A board's size must be what its bundle says, before anything of that size is made."""
+        welcome, manifest = self.device.welcome, self._manifest
+        layer = manifest.trainable
+        due = {
+            "smashed_count": manifest.smashed.count,
+            "cut_count": len(manifest.cuts),
+            "weight_count": 0 if layer is None else layer.weight_count,
+            "channel_count": 0 if layer is None else layer.channel_count,
+        }
+        for name, count in due.items():
+            if getattr(welcome, name) != count:
+                raise DeviceFault(
+                    f"{self.device.url} says it has {name} {getattr(welcome, name)}, its bundle has {count}",
+                    f"flash the board with the firmware of {self._bundle}",
+                )
 
     async def _reach(self) -> Device:
         """The device anew, if it still runs the bundle's model."""

@@ -28,6 +28,7 @@ KEY_BYTES = 32
 
 # A board has less than 512 KB of RAM: what claims to be larger is not smashed data.
 COUNT_MAX = 1 << 20
+WEIGHT_COUNT_MAX = 1 << 24
 
 _F32_LEAST = 2.0**-149  # what is smaller becomes 0 on the wire
 
@@ -206,7 +207,10 @@ class Welcome(Message):
             "16 characters of printable ASCII at most",
             len(self.board) <= 16 and self.board.isascii() and (self.board == "" or self.board.isprintable()),
         )
-        self._require("smashed_count", "1 or more", self.smashed_count >= 1)
+        self._require("recordings", f"{COUNT_MAX} at most", self.recordings <= COUNT_MAX)
+        self._require("smashed_count", f"1 to {COUNT_MAX}", 1 <= self.smashed_count <= COUNT_MAX)
+        self._require("weight_count", f"{WEIGHT_COUNT_MAX} at most", self.weight_count <= WEIGHT_COUNT_MAX)
+        self._require("channel_count", f"{0xFFFF} at most", self.channel_count <= 0xFFFF)
         self._require_positive("output_scale")
         self._require("cut_count", "1 or more", self.cut_count >= 1)
         self._require("saved", "two", len(self.saved) == 2)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from cutlayer_host.transports import Transport
 
-READ_BYTES = 1 << 16
+READ_BYTES = 1 << 14
+"""At a time; then the others have their turn, even when a board sends without end."""
+
 WRITE_BYTES = 1 << 13
 """Frames are made this many bytes at a time, so that acknowledgements and timers are fresh on a slow pipe."""
 
@@ -92,6 +94,8 @@ class Pump(Generic[Event]):
         while data := await self.transport.read(READ_BYTES):
             self._tell(self._machine.receive(data, now_ms()))
             self._news.set()
+            if len(data) == READ_BYTES:
+                await asyncio.sleep(0)
         self._on_end(LinkLost(f"{self.transport.url}: the other side closed the pipe", LOST_HINT))
 
     async def _crank(self) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cutlayer_boards.errors import CutlayerError
 from cutlayer_host.device import PATIENCE_SECONDS, Device, open_device, reopen_device
-from cutlayer_host.errors import BoardAbsent
+from cutlayer_host.errors import BoardAbsent, LessonBroken
 from cutlayer_host.store import device_name
 from cutlayer_host.transports import listen_tcp
 from cutlayer_host.worker import TailWorker
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from cutlayer_host.transports import Transport
 
 QUEUE_EVENTS = 64
+
+CROWD = 4
+"""Boards that may wait, greeted or about to be, for each that is trained at once; more are hung up on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Server:
         self._lesson = lesson
         self._run = run
         self._slots = asyncio.Semaphore(boards_at_once)
+        self._crowd = CROWD * boards_at_once
         self._events: asyncio.Queue[ServerEvent] = asyncio.Queue(QUEUE_EVENTS)
         self._patience_seconds = patience_seconds
         self._lessons: set[Lesson] = set()
@@ -149,10 +153,16 @@ class Server:
                         lesson.cancel()
 
     async def _receive(self, arrivals: asyncio.Queue[Transport], worker: TailWorker) -> None:
+        here: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 transport = await arrivals.get()
-                tasks.create_task(self._teach(transport.url, transport, worker))
+                if len(here) >= self._crowd:
+                    await transport.close()
+                    continue
+                task = tasks.create_task(self._teach(transport.url, transport, worker))
+                here.add(task)
+                task.add_done_callback(here.discard)
 
     async def _tell_until(self, expected: int | None, tell: Callable[[ServerEvent], Awaitable[None]]) -> None:
         ended = 0
@@ -171,6 +181,13 @@ class Server:
                 await self._events.put(await self._lesson_of(url, device, reconnect, worker))
         except CutlayerError as error:
             await self._events.put(Failed(url, error))
+        except Exception as error:  # whatever it is must not take the other boards with it
+            broken = LessonBroken(
+                f"{url}: the lesson broke off: {type(error).__name__}: {error}",
+                "the others go on; `cutlayer serve --resume` goes on with this one from its last checkpoint",
+            )
+            broken.__cause__ = error
+            await self._events.put(Failed(url, broken))
 
     async def _lesson_of(
         self, url: str, device: Device, reconnect: Reconnect, worker: TailWorker
@@ -199,17 +216,18 @@ class Server:
         name = device_name(device.welcome, device.url)
 
         async def wait() -> Device:
-            self._missed[name] = asyncio.get_running_loop().create_future()
+            came_back = self._missed[name] = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(self._patience_seconds):
-                    return await self._missed[name]
+                    return await came_back
             except TimeoutError:
                 raise BoardAbsent(
                     f"{device.url}: the board has not dialled in again for {self._patience_seconds:g} s",
                     "start it again; `cutlayer serve --resume` goes on with its run",
                 ) from None
             finally:
-                del self._missed[name]
+                if self._missed.get(name) is came_back:
+                    del self._missed[name]
 
         return wait
 

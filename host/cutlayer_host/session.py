@@ -403,6 +403,7 @@ class HostSession:
             return
         self._settle()
         if isinstance(message, Welcome):
+            self._check_name(message)
             self.welcome = message
         events.append(message)  # type: ignore[arg-type]  # _TABLE's answers are events
 
@@ -413,7 +414,28 @@ class HostSession:
                 raise ProtocolError(
                     f"ACTIVATION.{name} is {given}, must be {due}", code=ErrorCode.VALUE, about=head.KIND
                 )
+        if self.configuration and self.welcome and self.configuration.cut == self.welcome.cut_count - 1:
+            self._check_count(head, self.welcome.smashed_count)
         self._incoming = _Incoming(head, np.empty(head.count, np.int8))
+
+    def _check_count(self, head: Activation, due: int) -> None:
+        if head.count != due:
+            raise ProtocolError(
+                f"ACTIVATION.count is {head.count}, WELCOME.smashed_count was {due}",
+                code=ErrorCode.VALUE,
+                about=head.KIND,
+            )
+
+    def _check_name(self, welcome: Welcome) -> None:
+        """A board that has proved one key may not pass for another board."""
+        guard = self.link.guard
+        if isinstance(guard, HostGuard) and welcome.device_id != guard.device_id:
+            raise ProtocolError(
+                f"WELCOME.device_id is {welcome.device_id.hex()}, the connection's key is that of "
+                f"{guard.device_id.hex()}",
+                code=ErrorCode.VALUE,
+                about=welcome.KIND,
+            )
 
     def _take_piece(self, piece: Piece, events: list[SessionEvent]) -> None:
         incoming = self._incoming

@@ -193,13 +193,18 @@ class Trainer:
         """Runs head and tail without learning; `on_sample` is told how many are done.
 
         Raises:
-            LabelError, DeviceError, LinkLost.
+            LabelError, NumberError, DeviceError, LinkLost.
         """
         confusion = np.zeros((self.tail.class_count, self.tail.class_count), np.int64)
         losses: list[float] = []
 
         async def count(label: int, outputs: Awaitable[npt.NDArray[np.float32]]) -> None:
             probabilities = await outputs
+            if not np.isfinite(probabilities).all():
+                raise NumberError(
+                    f"the tail gives {probabilities} for a sample of class {label}",
+                    "its weights or the smashed data have run away; lower the learning rate and train anew",
+                )
             confusion[label, int(probabilities.argmax())] += 1
             losses.append(-math.log(max(float(probabilities[label]), SMALLEST_PROBABILITY)))
             if on_sample is not None:
@@ -323,13 +328,23 @@ class Trainer:
         rate = _rate(settings.board_learning_rate or settings.learning_rate, step)
         while True:
             try:
-                return await self.device.apply(step, samples, rate)
+                applied = await self.device.apply(step, samples, rate)
             except LinkLost as lost:
                 await self._connect_again(lost)
                 welcome = self.device.welcome
                 if (welcome.run, welcome.last_step) != (self._ledger.run, step):
                     raise _BehindStep from lost
                 await self._configure(restart=False)
+            else:
+                return self._plausible(applied, samples * self.tail.count)
+
+    def _plausible(self, applied: Applied, outputs: int) -> Applied:
+        if applied.saturated > outputs:
+            raise DeviceFault(
+                f"{self.device.url}: {applied.saturated} of {outputs} outputs saturated in a step",
+                "flash the board with the firmware of its bundle; it does not keep to the protocol",
+            )
+        return applied
 
     async def _connect_again(self, lost: LinkLost) -> None:
         """Opens the device anew; raises `lost` when there is no way back."""

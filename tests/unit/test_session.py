@@ -24,7 +24,7 @@ from cutlayer_host.session import (
     SmashedData,
 )
 
-WELCOME = m.Welcome(board="played", smashed_count=8, output_scale=0.5, output_zero_point=-128)
+WELCOME = m.Welcome(board="played", smashed_count=8, cut_count=2, output_scale=0.5, output_zero_point=-128)
 
 
 class Played:
