@@ -16,7 +16,9 @@ import click
 if TYPE_CHECKING:
     from cutlayer_host.link import Parameters
 
-CONNECTION = 1
+BAD_LOSS, BAD_CORRUPTION = 0.10, 0.05
+"""Of the line that is compared with the one asked for."""
+
 LIMIT_MS = 600_000.0
 """Of virtual time: a line that needs longer has stalled."""
 
@@ -157,22 +159,30 @@ def link(
     from cutlayer_host.link import Parameters
 
     board = Parameters(max_payload, window_bytes, window_frames)
-    runs = [
-        measure(
-            direction,
-            baud=baud,
-            latency_ms=latency_ms,
-            tensor_bytes=tensor_bytes,
-            tensors=tensors,
-            loss=loss,
-            corruption=corruption,
-            seed=seed,
-            board=board,
-        )
-        for direction in ("up", "down", "both")
-    ]
+
+    def every_way(loss: float, corruption: float) -> list[Goodput]:
+        return [
+            measure(
+                direction,
+                baud=baud,
+                latency_ms=latency_ms,
+                tensor_bytes=tensor_bytes,
+                tensors=tensors,
+                loss=loss,
+                corruption=corruption,
+                seed=seed,
+                board=board,
+            )
+            for direction in ("up", "down", "both")
+        ]
+
+    runs = every_way(loss, corruption)
+    bad = every_way(BAD_LOSS, BAD_CORRUPTION)
+    kept = min(worse.fraction / run.fraction for run, worse in zip(runs, bad, strict=True))
     if as_json:
-        print_json({"board": asdict(board), **{run.direction: asdict(run) for run in runs}})
+        named = {run.direction: asdict(run) for run in runs}
+        bad_line = {"kept": kept, **{run.direction: asdict(run) for run in bad}}
+        print_json({"board": asdict(board), **named, "bad_line": bad_line})
         return
     table = Table("direction", "bytes/s", "of the line", "frames sent again", title=f"{baud} baud")
     for run in runs:
@@ -180,3 +190,7 @@ def link(
             run.direction, f"{run.bytes_per_second:.0f}", f"{run.fraction:.1%}", str(run.frames_sent_again)
         )
     Console().print(table)
+    Console().print(
+        f"{BAD_LOSS:.0%} of frames lost and {BAD_CORRUPTION:.0%} corrupted leave {kept:.0%} of that at least",
+        highlight=False,
+    )

@@ -218,10 +218,10 @@ def is_held(folder: Path, number: int) -> bool:
 
 @contextlib.contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Says what is wrong with the disk or the database in a StoreError."""
+    """Says what is wrong with the disk or the database in a StoreError; a damaged text is a ValueError."""
     try:
         yield
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, ValueError) as error:
         raise StoreError(
             f"{folder}: cannot keep a run there: {error}",
             "make room on the disk, or name another folder with --store",

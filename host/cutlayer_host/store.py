@@ -233,12 +233,11 @@ def device_name(welcome: Welcome, url: str) -> str:
 
 
 def _check(database: sqlite3.Connection, folder: Path) -> None:
-    (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
-        raise StoreError(
-            f"{folder}: the database is damaged: {verdict}",
-            "move the folder away, or restore it from a backup",
-        )
+        raise _damaged(folder, verdict)
+    if orphan := database.execute("PRAGMA foreign_key_check").fetchone():
+        raise _damaged(folder, f"a row of {orphan[0]} belongs to nothing")
     if _version(database) == 0:
         stamp = f"PRAGMA user_version = {SCHEMA_VERSION};"
         try:
@@ -254,6 +253,20 @@ def _check(database: sqlite3.Connection, folder: Path) -> None:
             f"{folder}: the database has version {version}, this cutlayer writes version {SCHEMA_VERSION}",
             "name another folder with --store",
         )
+    with contextlib.closing(sqlite3.connect(":memory:")) as new:
+        new.executescript(_SCHEMA.read_text())
+        if _tables(database) != _tables(new):
+            raise _damaged(folder, "its tables are not those of a store")
+
+
+def _tables(database: sqlite3.Connection) -> list[tuple[str, str]]:
+    return [tuple(row) for row in database.execute("SELECT name, sql FROM sqlite_master ORDER BY name, sql")]
+
+
+def _damaged(folder: Path, how: object) -> StoreError:
+    return StoreError(
+        f"{folder}: the database is damaged: {how}", "move the folder away, or restore it from a backup"
+    )
 
 
 def _version(database: sqlite3.Connection) -> int:

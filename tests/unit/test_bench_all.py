@@ -21,7 +21,13 @@ GOOD: dict[str, dict[str, Any]] = {
         "ram_bytes": 100_000,
         "details": {"float_simulation": 0.765, "wire_share_of_float32": 0.125},
     },
-    "link": {"up": {"fraction": 0.96}, "down": {"fraction": 0.93}},
+    "link": {"up": {"fraction": 0.96}, "down": {"fraction": 0.93}, "bad_line": {"kept": 0.5}},
+    "serve": {"boards": 64, "lost": 0, "mismatched_bytes": 0},
+    "seal": {
+        "seal_instructions_a_byte": 43.5,
+        "open_instructions_a_byte": 40.4,
+        "handshake_instructions": 27_513,
+    },
     "faults": {"same_weights": True},
     "frames": {"as_predicted": True, "sealed": {"opened": 0}},
     "host": {"host_median_ms": 0.8},
@@ -33,7 +39,13 @@ BAD: dict[str, dict[str, Any]] = {
         "ram_bytes": 131_073,
         "details": {"float_simulation": 0.79, "wire_share_of_float32": 0.17},
     },
-    "link": {"up": {"fraction": 0.89}, "down": {"fraction": 0.88}},
+    "link": {"up": {"fraction": 0.89}, "down": {"fraction": 0.88}, "bad_line": {"kept": 0.49}},
+    "serve": {"boards": 64, "lost": 1, "mismatched_bytes": 0},
+    "seal": {
+        "seal_instructions_a_byte": 43.5,
+        "open_instructions_a_byte": 60.4,
+        "handshake_instructions": 5_000_001,
+    },
     "faults": {"same_weights": False},
     "frames": {"as_predicted": True, "sealed": {"opened": 1}},
     "host": {"host_median_ms": 2.1},
@@ -86,7 +98,7 @@ def test_a_bench_that_fails_is_named_and_the_others_run(
     (tmp_path / "link.json").write_text(json.dumps(GOOD["link"]))  # of another day
     assert run(tmp_path) == 1
     error = capsys.readouterr().err
-    assert "error: 2 of 6 benches failed: link, faults" in error
+    assert "error: 2 of 8 benches failed: link, faults" in error
     assert "cutlayer bench link" in error
     assert not (tmp_path / "link.json").exists()
     summary = json.loads((tmp_path / "summary.json").read_text())
