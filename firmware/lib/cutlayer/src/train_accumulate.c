@@ -7,13 +7,6 @@
 
 #include "train_outer.h"
 
-// Built for size (-Os), sums go one by one: less code, and the same integers.
-#if !defined(CL_TRAIN_FAST) && defined(__OPTIMIZE_SIZE__)
-#define CL_TRAIN_FAST 0
-#elif !defined(CL_TRAIN_FAST)
-#define CL_TRAIN_FAST 1
-#endif
-
 // The waiting gradients of a channel: [channels / BLOCK, rounded up][PAIRS][BLOCK].
 static inline struct cl_pair *waiting_of(const struct cl_train *train, uint32_t channel)
 {

@@ -8,6 +8,13 @@
 #include "cutlayer/train.h"
 #include "float_bits.h"
 
+// Built for size (-Os), sums and parameters go one by one: less code, and the same numbers.
+#if !defined(CL_TRAIN_FAST) && defined(__OPTIMIZE_SIZE__)
+#define CL_TRAIN_FAST 0
+#elif !defined(CL_TRAIN_FAST)
+#define CL_TRAIN_FAST 1
+#endif
+
 // The int8 image of one output channel.
 struct cl_channel {
     float weight_scale;

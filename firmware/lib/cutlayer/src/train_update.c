@@ -75,14 +75,8 @@ static inline struct parameter adam(const struct step *step, float factor,
     return next;
 }
 
-// The largest magnitudes among parameters, as bits of a float shifted left by its sign: they
-// compare as the magnitudes do, infinity and NaN above all numbers. A first moment that is not
-// finite leaves no finite value; a second moment can.
-struct largest {
-    uint32_t value;
-    uint32_t moment2;
-};
-
+// The largest magnitude among parameters, as bits of a float shifted left by its sign: they compare
+// as the magnitudes do, infinity and NaN above all numbers.
 static inline uint32_t larger(uint32_t largest, float x)
 {
     const uint32_t magnitude = cl_float_bits(x) << 1;
@@ -97,9 +91,9 @@ static inline float magnitude_of(uint32_t largest)
     return magnitude;
 }
 
-static inline bool are_finite(struct largest largest)
+static inline bool are_finite(uint32_t largest)
 {
-    return largest.value < 0xFF000000u && largest.moment2 < 0xFF000000u;
+    return largest < 0xFF000000u;
 }
 
 static inline void advance(struct parameters *p, uint32_t count)
@@ -112,10 +106,10 @@ static inline void advance(struct parameters *p, uint32_t count)
 }
 
 // What would be the largest. Parameters side by side go in fours.
-static struct largest sgd_largest(const struct step step, float factor, struct parameters p)
+static uint32_t sgd_largest(const struct step step, float factor, struct parameters p)
 {
     uint32_t largest = 0;
-    for (; p.stride == 1 && p.count >= 4; advance(&p, 4)) {
+    for (; CL_TRAIN_FAST && p.stride == 1 && p.count >= 4; advance(&p, 4)) {
         largest = larger(largest, sgd(&step, factor, &p, 0).value);
         largest = larger(largest, sgd(&step, factor, &p, 1).value);
         largest = larger(largest, sgd(&step, factor, &p, 2).value);
@@ -124,16 +118,16 @@ static struct largest sgd_largest(const struct step step, float factor, struct p
     for (; p.count > 0; advance(&p, 1)) {
         largest = larger(largest, sgd(&step, factor, &p, 0).value);
     }
-    return (struct largest){largest, 0};
+    return largest;
 }
 
-static struct largest adam_largest(const struct step step, float factor, struct parameters p)
+// A first moment that is not finite leaves no finite value; a second moment can.
+static uint32_t adam_largest(const struct step step, float factor, struct parameters p)
 {
-    struct largest largest = {0, 0};
+    uint32_t largest = 0;
     for (uint32_t k = 0; k < p.count * p.stride; k += p.stride) {
         const struct parameter next = adam(&step, factor, &p, k);
-        largest.value = larger(largest.value, next.value);
-        largest.moment2 = larger(largest.moment2, next.moment2);
+        largest = larger(largest, cl_is_finite(next.moment2) ? next.value : next.moment2);
     }
     return largest;
 }
@@ -149,7 +143,7 @@ static inline void keep_sgd(const struct step *step, float factor, const struct 
 
 static void sgd_update(const struct step step, float factor, struct parameters p, float scale)
 {
-    for (; p.stride == 1 && p.count >= 4; advance(&p, 4)) {
+    for (; CL_TRAIN_FAST && p.stride == 1 && p.count >= 4; advance(&p, 4)) {
         keep_sgd(&step, factor, &p, 0, scale);
         keep_sgd(&step, factor, &p, 1, scale);
         keep_sgd(&step, factor, &p, 2, scale);
@@ -171,18 +165,18 @@ static void adam_update(const struct step step, float factor, struct parameters 
     }
 }
 
-static struct largest find_largest(const struct step *step, float factor, struct parameters p)
+static uint32_t find_largest(const struct step *step, float factor, const struct parameters *p)
 {
-    return step->config.optimizer == CL_OPTIMIZER_ADAM ? adam_largest(*step, factor, p)
-                                                       : sgd_largest(*step, factor, p);
+    return step->config.optimizer == CL_OPTIMIZER_ADAM ? adam_largest(*step, factor, *p)
+                                                       : sgd_largest(*step, factor, *p);
 }
 
-static void update(const struct step *step, float factor, struct parameters p, float scale)
+static void update(const struct step *step, float factor, const struct parameters *p, float scale)
 {
     if (step->config.optimizer == CL_OPTIMIZER_ADAM) {
-        adam_update(*step, factor, p, scale);
+        adam_update(*step, factor, *p, scale);
     } else {
-        sgd_update(*step, factor, p, scale);
+        sgd_update(*step, factor, *p, scale);
     }
 }
 
@@ -195,13 +189,13 @@ struct block {
     int8_t weights[BLOCK_COUNT];
 };
 
-static struct parameters widen(const struct cl_train *train, struct cl_channel_span span,
+static struct parameters widen(const struct cl_train *train, const struct cl_channel_span *span,
                                uint32_t start, struct block *block)
 {
-    const uint32_t left = span.count - start;
+    const uint32_t left = span->count - start;
     const uint32_t count = left < BLOCK_COUNT ? left : BLOCK_COUNT;
-    uint32_t p = span.first + start * span.stride;
-    for (uint32_t k = 0; k < count; k++, p += span.stride) {
+    uint32_t p = span->first + start * span->stride;
+    for (uint32_t k = 0; k < count; k++, p += span->stride) {
         block->gradient[k] = train->accumulator[p];
         for (uint32_t i = 0; i < 3 && train->bfloat16[i]; i++) {
             block->value[i][k] = cl_from_bfloat16(train->bfloat16[i][p]);
@@ -217,11 +211,11 @@ static struct parameters widen(const struct cl_train *train, struct cl_channel_s
     return wide;
 }
 
-static void narrow(const struct cl_train *train, struct cl_channel_span span, uint32_t start,
+static void narrow(const struct cl_train *train, const struct cl_channel_span *span, uint32_t start,
                    uint32_t count, const struct block *block)
 {
-    uint32_t p = span.first + start * span.stride;
-    for (uint32_t k = 0; k < count; k++, p += span.stride) {
+    uint32_t p = span->first + start * span->stride;
+    for (uint32_t k = 0; k < count; k++, p += span->stride) {
         const uint32_t chance = cl_mix(cl_mix(train->step) + p);
         const uint32_t chances[3] = {chance & 0xFFFFu, chance >> 16, cl_mix(chance) & 0xFFFFu};
         for (uint32_t i = 0; i < 3 && train->bfloat16[i]; i++) {
@@ -232,67 +226,59 @@ static void narrow(const struct cl_train *train, struct cl_channel_span span, ui
 
 // --- a channel ---
 
-static struct parameters parameters_of(const struct cl_train *train, struct cl_channel_span span,
-                                       int8_t *weights)
+// The parameters of a span from `start` on: all of them, or the next block of them as float32.
+// `weights`: where those of the span lie.
+static struct parameters parameters_of(const struct cl_train *train,
+                                       const struct cl_channel_span *span, uint32_t start,
+                                       int8_t *weights, struct block *block)
 {
-    const struct parameters p = {train->accumulator + span.first,
-                                 train->master + span.first,
-                                 train->moment1 + span.first,
-                                 train->moment2 ? train->moment2 + span.first : NULL,
+    if (!train->master) {
+        return widen(train, span, start, block);
+    }
+    const struct parameters p = {train->accumulator + span->first,
+                                 train->master + span->first,
+                                 train->moment1 + span->first,
+                                 train->moment2 ? train->moment2 + span->first : NULL,
                                  weights,
-                                 span.stride,
-                                 span.count};
+                                 span->stride,
+                                 span->count};
     return p;
 }
 
-static struct largest largest_of(const struct cl_train *train, const struct step *step,
-                                 float factor, struct cl_channel_span span)
+static uint32_t largest_of(const struct cl_train *train, const struct step *step, float factor,
+                           const struct cl_channel_span *span)
 {
-    if (train->master) {
-        return find_largest(step, factor, parameters_of(train, span, train->weights));
-    }
-    struct largest largest = {0, 0};
+    uint32_t largest = 0;
     struct block block;
-    for (uint32_t start = 0; start < span.count; start += BLOCK_COUNT) {
-        const struct largest of = find_largest(step, factor, widen(train, span, start, &block));
-        largest.value = of.value > largest.value ? of.value : largest.value;
-        largest.moment2 = of.moment2 > largest.moment2 ? of.moment2 : largest.moment2;
+    for (uint32_t start = 0; start < span->count;) {
+        const struct parameters p = parameters_of(train, span, start, train->weights, &block);
+        const uint32_t of_these = find_largest(step, factor, &p);
+        largest = of_these > largest ? of_these : largest;
+        start += p.count;
     }
     return largest;
 }
 
-static void update_weights(struct cl_train *train, const struct step *step,
-                           struct cl_channel_span span, float scale)
+// Writes what the optimizer makes of a span, its weights from `weights` on. Returns the new value
+// of a span of one, before it is narrowed.
+static float update_span(struct cl_train *train, const struct step *step, float factor,
+                         const struct cl_channel_span *span, int8_t *weights, float scale)
 {
-    int8_t *weights = train->weights + span.first;
-    if (train->master) {
-        update(step, step->weight_factor, parameters_of(train, span, weights), scale);
-        return;
-    }
     struct block block;
-    for (uint32_t start = 0; start < span.count; start += BLOCK_COUNT) {
-        const struct parameters p = widen(train, span, start, &block);
-        update(step, step->weight_factor, p, scale);
-        narrow(train, span, start, p.count, &block);
-        for (uint32_t k = 0; k < p.count; k++, weights += span.stride) {
-            *weights = block.weights[k];
+    float value = 0.0f;
+    for (uint32_t start = 0; start < span->count;) {
+        const struct parameters p = parameters_of(train, span, start, weights, &block);
+        update(step, factor, &p, scale);
+        value = *p.master;
+        if (!train->master) {
+            narrow(train, span, start, p.count, &block);
+            for (uint32_t k = 0; k < p.count; k++, weights += span->stride) {
+                *weights = block.weights[k];
+            }
         }
+        start += p.count;
     }
-}
-
-// Returns its new value, before it is narrowed.
-static float update_bias(struct cl_train *train, const struct step *step,
-                         struct cl_channel_span span)
-{
-    int8_t unused;
-    if (train->master) {
-        update(step, step->bias_factor, parameters_of(train, span, &unused), BIAS_SCALE);
-        return train->master[span.first];
-    }
-    struct block block;
-    update(step, step->bias_factor, widen(train, span, 0, &block), BIAS_SCALE);
-    narrow(train, span, 0, 1, &block);
-    return block.value[0][0];
+    return value;
 }
 
 static struct cl_channel_span bias_span(const struct cl_train *train, uint16_t o)
@@ -306,22 +292,27 @@ static struct cl_channel_span bias_span(const struct cl_train *train, uint16_t o
 static int32_t look_at_channel(const struct cl_train *train, uint16_t o, const struct step *step,
                                struct cl_channel *channel)
 {
-    const struct largest w =
-        largest_of(train, step, step->weight_factor, cl_channel_span(train->layer, o));
-    const struct largest b = largest_of(train, step, step->bias_factor, bias_span(train, o));
+    const struct cl_channel_span weights = cl_channel_span(train->layer, o);
+    const struct cl_channel_span bias = bias_span(train, o);
+    const uint32_t w = largest_of(train, step, step->weight_factor, &weights);
+    const uint32_t b = largest_of(train, step, step->bias_factor, &bias);
     if (!are_finite(w) || !are_finite(b)) {
         return CL_ERROR_VALUE;
     }
-    return cl_channel_scale(train, magnitude_of(w.value), magnitude_of(b.value), channel);
+    return cl_channel_scale(train, magnitude_of(w), magnitude_of(b), channel);
 }
 
 // Updates the weights and the bias of channel o, and requantizes them.
 static void update_channel(struct cl_train *train, uint16_t o, const struct step *step,
                            struct cl_channel channel)
 {
-    update_weights(train, step, cl_channel_span(train->layer, o), channel.weight_scale);
-    const float bias = update_bias(train, step, bias_span(train, o));
-    train->bias[o] = cl_quantize(bias, channel.bias_scale);
+    const struct cl_channel_span weights = cl_channel_span(train->layer, o);
+    const struct cl_channel_span bias = bias_span(train, o);
+    int8_t unused;
+    (void)update_span(train, step, step->weight_factor, &weights, train->weights + weights.first,
+                      channel.weight_scale);
+    const float value = update_span(train, step, step->bias_factor, &bias, &unused, BIAS_SCALE);
+    train->bias[o] = cl_quantize(value, channel.bias_scale);
     train->weight_scale[o] = channel.weight_scale;
     train->multiplier[o] = channel.multiplier;
     train->shift[o] = channel.shift;
