@@ -221,3 +221,21 @@ def test_a_state_of_another_tail_is_refused_and_changes_nothing() -> None:
     with pytest.raises(TailError, match="weights/0"):
         tail.restore(state)
     assert tail.weights_crc() == before
+
+
+@pytest.mark.parametrize(
+    "scale", [float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)]
+)
+def test_a_scale_of_ill_will_leaves_the_weights_as_they_are(scale: float) -> None:
+    """Whoever calls it sees no finite number, or a harmless one, and discards the step."""
+    tail, other = (Tail(model(), TailSettings()) for _ in range(2))
+    given = samples(3)
+    for values, label in given:
+        outcome = tail.step(values, scale, -128, label)
+        assert scale < 1 or not (np.isfinite(outcome.loss) and np.isfinite(outcome.gradient).all())
+    tail.discard()
+    for each in (tail, other):
+        for values, label in given:
+            each.step(values, SCALE, ZERO_POINT, label)
+        each.apply(len(given), 0.01)
+    assert tail.weights_crc() == other.weights_crc()
