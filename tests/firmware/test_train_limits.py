@@ -169,6 +169,17 @@ def test_an_update_that_cannot_be_changes_nothing(config: Config, scale: float, 
     assert core.apply(1e-4, 1e-3) == 0
 
 
+def test_only_the_second_moment_overflows_and_nothing_changed() -> None:
+    """The weight would stay as it is: what it moves by is divided by infinity."""
+    layer = layer_of(3)
+    core = CoreTrain(layer, ADAM)
+    g = np.ones((layer.output_shape[0] * layer.output_shape[1], layer.channels), np.int8)
+    core.accumulate(np.full(layer.input_shape, 100, np.int8), g)
+    before = core.image()
+    assert core.apply(1e22, 1e-3) == CL_ERROR_VALUE
+    assert core.image() == before
+
+
 def test_only_the_last_weight_overflows_and_nothing_changed() -> None:
     """The check pass sees all channels before the first one is kept."""
     layer = layer_of(4, "depthwise")
