@@ -216,7 +216,8 @@ class Server:
         name = device_name(device.welcome, device.url)
 
         async def wait() -> Device:
-            came_back = self._missed[name] = asyncio.get_running_loop().create_future()
+            came_back: asyncio.Future[Device] = asyncio.get_running_loop().create_future()
+            self._missed[name] = came_back
             try:
                 async with asyncio.timeout(self._patience_seconds):
                     return await came_back
