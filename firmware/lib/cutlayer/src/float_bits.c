@@ -2,6 +2,7 @@
 
 #define MANTISSA_BITS 23
 #define EXPONENT_BIAS 127
+#define INFINITY_BITS 0x7F800000u // at or above: infinity, NaN and all that is negative
 
 // mantissa * 2^exponent; 2^23 <= mantissa < 2^24, or 0.
 struct parts {
@@ -28,20 +29,16 @@ static struct parts split(float x)
     return parts;
 }
 
-static int is_positive(float x)
-{
-    return cl_float_bits(x) >> 31 == 0 && cl_is_finite(x);
-}
-
 // The quotient as a double would have it (the product of two float32 is exact in one), at the end
 // with 53 bits; then rounded again to 31. Both roundings matter: a quotient just below a half of
 // the second one can become it by the first.
 int32_t cl_quantize_multiplier(float a, float b, float c, int32_t *multiplier, int8_t *shift)
 {
-    const struct parts pa = split(a), pb = split(b), pc = split(c);
-    if (!is_positive(a) || !is_positive(b) || !is_positive(c) || pc.mantissa == 0) {
+    if (cl_float_bits(a) >= INFINITY_BITS || cl_float_bits(b) >= INFINITY_BITS ||
+        !cl_is_positive(c)) {
         return CL_ERROR_VALUE;
     }
+    const struct parts pa = split(a), pb = split(b), pc = split(c);
     const uint64_t product = (uint64_t)pa.mantissa * pb.mantissa;
     if (product == 0) {
         *multiplier = 0;

@@ -20,6 +20,12 @@ static inline int cl_is_finite(float x)
     return (cl_float_bits(x) & 0x7F800000u) != 0x7F800000u;
 }
 
+// Above 0, and finite.
+static inline int cl_is_positive(float x)
+{
+    return cl_float_bits(x) > 0 && cl_float_bits(x) < 0x7F800000u;
+}
+
 // TFLM's QuantizeMultiplier of a * b / c in doubles: multiplier * 2^(shift - 31), both 0 below
 // 2^-32. Returns CL_ERROR_VALUE, and changes nothing, when one of the three is negative or not
 // finite, c is 0, or the result is 2^30 and more.

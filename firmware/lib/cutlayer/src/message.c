@@ -3,16 +3,7 @@
 #include "bytes.h"
 #include "cutlayer/codec.h"
 #include "cutlayer/link.h"
-
-static int is_finite(float value)
-{
-    return value - value == 0.0f;
-}
-
-static int is_positive(float value)
-{
-    return is_finite(value) && value > 0.0f;
-}
+#include "float_bits.h"
 
 static int is_fraction(float value)
 {
@@ -37,9 +28,8 @@ static int32_t decode_configure(struct cl_message *message, const uint8_t *paylo
     configure->beta2 = cl_get_f32(payload + 12);
     configure->epsilon = cl_get_f32(payload + 16);
     configure->run = cl_get_u32(payload + 20);
-    int epsilon_is_valid = configure->optimizer == 1
-                               ? is_positive(configure->epsilon)
-                               : is_finite(configure->epsilon) && configure->epsilon >= 0.0f;
+    int epsilon_is_valid = cl_is_positive(configure->epsilon) ||
+                           (configure->optimizer != 1 && configure->epsilon == 0.0f);
     int is_valid = configure->restart <= 1 && cl_codec_is_activation(configure->activation_codec) &&
                    cl_codec_is_gradient(configure->gradient_codec) && configure->optimizer <= 1 &&
                    is_fraction(configure->momentum) && is_fraction(configure->beta2) &&
@@ -64,7 +54,7 @@ static int32_t decode_gradient(struct cl_message *message, const uint8_t *payloa
     gradient->count = cl_get_u32(payload + 8);
     gradient->scale = cl_get_f32(payload + 12);
     int is_valid = cl_codec_is_gradient(gradient->codec) && gradient->count > 0 &&
-                   gradient->count <= CL_SMASHED_COUNT_MAX && is_positive(gradient->scale);
+                   gradient->count <= CL_SMASHED_COUNT_MAX && cl_is_positive(gradient->scale);
     return is_valid ? 0 : CL_ERROR_VALUE;
 }
 
@@ -82,14 +72,14 @@ static int32_t decode_apply(struct cl_message *message, const uint8_t *payload)
     apply->samples = cl_get_u16(payload + 2);
     apply->step = cl_get_u32(payload + 4);
     apply->learning_rate = cl_get_f32(payload + 8);
-    return apply->samples > 0 && is_positive(apply->learning_rate) ? 0 : CL_ERROR_VALUE;
+    return apply->samples > 0 && cl_is_positive(apply->learning_rate) ? 0 : CL_ERROR_VALUE;
 }
 
 static int32_t decode_rescale(struct cl_message *message, const uint8_t *payload)
 {
     message->as.rescale.zero_point = (int8_t)payload[1];
     message->as.rescale.scale = cl_get_f32(payload + 4);
-    return is_positive(message->as.rescale.scale) ? 0 : CL_ERROR_VALUE;
+    return cl_is_positive(message->as.rescale.scale) ? 0 : CL_ERROR_VALUE;
 }
 
 static int32_t decode_read(struct cl_message *message, const uint8_t *payload)

@@ -13,8 +13,8 @@ static bool config_is_valid(const struct cl_train_config *config)
     if (!(config->momentum >= 0.0f && config->momentum < 1.0f)) {
         return false;
     }
-    return !adam || (config->beta2 >= 0.0f && config->beta2 < 1.0f && config->epsilon > 0.0f &&
-                     cl_is_finite(config->epsilon));
+    return !adam ||
+           (config->beta2 >= 0.0f && config->beta2 < 1.0f && cl_is_positive(config->epsilon));
 }
 
 static uint32_t parameter_count(const struct cl_trainable *layer)

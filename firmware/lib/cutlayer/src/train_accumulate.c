@@ -254,14 +254,14 @@ static void put_row(const struct cl_train *train, uint32_t row, const int8_t *g)
 {
     int16_t *to = line_of(train, row);
     uint32_t left = train->layer->channel_count;
-    for (; left >= BLOCK; left -= BLOCK, g += BLOCK, to += BLOCK_STEP) {
+    for (; CL_TRAIN_FAST && left >= BLOCK; left -= BLOCK, g += BLOCK, to += BLOCK_STEP) {
         to[0] = g[0];
         to[2] = g[1];
         to[4] = g[2];
         to[6] = g[3];
     }
-    for (; left > 0; left--, g++, to += 2) {
-        *to = *g;
+    for (uint32_t o = 0; o < left; o++) {
+        to[o / BLOCK * BLOCK_STEP + o % BLOCK * 2] = g[o];
     }
 }
 

@@ -41,7 +41,7 @@ int32_t cl_channel_scale(const struct cl_train *train, float weight_max, float b
     scale = SCALE_MIN > scale ? SCALE_MIN : scale;
     channel->weight_scale = scale;
     channel->bias_scale = train->layer->input_scale * scale;
-    if (!(channel->bias_scale > 0.0f) || !cl_is_finite(channel->bias_scale)) {
+    if (!cl_is_positive(channel->bias_scale)) {
         return CL_ERROR_VALUE;
     }
     return cl_channel_multiplier(train, train->output_scale, channel);
@@ -69,7 +69,7 @@ struct cl_range cl_activation_range(enum cl_activation activation, float output_
 
 int32_t cl_train_rescale(struct cl_train *train, float output_scale, int8_t output_zero_point)
 {
-    if (!(output_scale > 0.0f) || !cl_is_finite(output_scale)) {
+    if (!cl_is_positive(output_scale)) {
         return CL_ERROR_VALUE;
     }
     // Once to see that every channel has a multiplier, once to keep them.

@@ -320,8 +320,7 @@ static void update_channel(struct cl_train *train, uint16_t o, const struct step
 
 int32_t cl_train_apply(struct cl_train *train, float gradient_scale, float learning_rate)
 {
-    if (!(gradient_scale > 0.0f) || !cl_is_finite(gradient_scale) || !(learning_rate > 0.0f) ||
-        !cl_is_finite(learning_rate)) {
+    if (!cl_is_positive(gradient_scale) || !cl_is_positive(learning_rate)) {
         return CL_ERROR_VALUE;
     }
     const float beta1_power = train->beta1_power * train->config.momentum;
