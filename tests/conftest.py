@@ -13,5 +13,6 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 settings.register_profile("cutlayer", deadline=None)
 settings.load_profile("cutlayer")
 
-# Commands that are not told another keep their runs here, not where the tests were started.
+# Commands that are not told another keep their runs and keys here, not where they are at home.
 os.environ["CUTLAYER_STORE"] = tempfile.mkdtemp(prefix="cutlayer-runs-")
+os.environ["CUTLAYER_KEYS"] = str(Path(os.environ["CUTLAYER_STORE"]) / "keys.json")

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +25,7 @@ Sensor = Literal["audio", "recorded"]
 
 _SOURCES = ("platformio.ini", "boards/*.json", "boards/*.ini", "boards/platform/**/*", "firmware/**/*")
 _SOURCE_SUFFIXES = {".c", ".h", ".cc", ".cpp", ".ld", ".ini", ".json", ".py", ""}
+_OWN_SETTINGS = {"CUTLAYER_SENSOR", "CUTLAYER_INSECURE"}
 _MESSAGE_LINES = 30
 # What linkers say of a region that is too small; the AVR's is of 2016.
 _OVERFLOWS = ("overflowed by", "will not fit in region", "is not within region")
@@ -43,12 +44,14 @@ class Firmware:
         ram_bytes_static: .data, .bss and the stack's share: all RAM that it will ever use.
         flash_bytes: Code, constants and the initial values of .data.
         sections: Bytes of each section that is loaded or reserved.
+        insecure: No host needs a key (CUTLAYER_INSECURE).
     """
 
     path: Path
     ram_bytes_static: int
     flash_bytes: int
     sections: dict[str, int]
+    insecure: bool = False
 
 
 def build_firmware(
@@ -58,6 +61,7 @@ def build_firmware(
     *,
     sanitize: bool = False,
     sensor: Sensor | None = None,
+    insecure: bool = False,
 ) -> Firmware:
     """Builds `bundle` (a folder that `cutlayer convert` wrote) for `board`, unless that has been done before.
 
@@ -67,6 +71,7 @@ def build_firmware(
         build_dir: Built firmware is kept in `build_dir`/firmware.
         sanitize: With AddressSanitizer and UndefinedBehaviorSanitizer; the native board only.
         sensor: What the recordings of the board's microphone are; by the head's input unless given.
+        insecure: Without keys, as boards are that cannot keep one.
 
     Raises:
         BoardError: There is no such bundle, or no compiler, or it does not compile or fit.
@@ -80,14 +85,14 @@ def build_firmware(
         )
     environment = board.environment + ("_asan" if sanitize else "")
     with locked(PROJECT_FOLDER / "build" / "pio.lock"):
-        digest = _digest(environment, bundle, sensor)
+        digest = _digest(environment, bundle, sensor, insecure)
         kept = build_dir / "firmware" / f"{environment}-{digest[:16]}"
         elf = kept / "firmware.elf"
         if not elf.is_file():
-            _run_platformio(board, environment, bundle, sensor)
+            _run_platformio(board, environment, bundle, sensor, insecure)
             built = PROJECT_FOLDER / "build" / "pio" / "build" / environment
             _keep([built / "firmware.elf", built / "firmware.map"], kept)
-    return measure(elf)
+    return replace(measure(elf), insecure=insecure or board.insecure)
 
 
 def measure(elf: Path) -> Firmware:
@@ -108,7 +113,9 @@ def measure(elf: Path) -> Firmware:
     return Firmware(path=elf, ram_bytes_static=ram_bytes, flash_bytes=flash_bytes, sections=sections)
 
 
-def _run_platformio(board: BoardSpec, environment: str, bundle: Path, sensor: Sensor | None) -> None:
+def _run_platformio(
+    board: BoardSpec, environment: str, bundle: Path, sensor: Sensor | None, insecure: bool
+) -> None:
     settings = {
         "CUTLAYER_BUNDLE": str(bundle),
         "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
@@ -116,10 +123,12 @@ def _run_platformio(board: BoardSpec, environment: str, bundle: Path, sensor: Se
     }
     if sensor:
         settings["CUTLAYER_SENSOR"] = sensor
+    if insecure:
+        settings["CUTLAYER_INSECURE"] = "1"
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("PLATFORMIO_") and name != "CUTLAYER_SENSOR"
+        if not name.startswith("PLATFORMIO_") and name not in _OWN_SETTINGS
     }
     command = [sys.executable, "-m", "platformio", "run", "--silent", "--environment", environment]
     result = subprocess.run(
@@ -157,12 +166,12 @@ def _build_error(board: BoardSpec, environment: str, bundle: Path, output: str) 
     )
 
 
-def _digest(environment: str, bundle: Path, sensor: Sensor | None) -> str:
+def _digest(environment: str, bundle: Path, sensor: Sensor | None, insecure: bool) -> str:
     """Names everything that the firmware is made of."""
     files = {path for pattern in _SOURCES for path in PROJECT_FOLDER.glob(pattern)}
     sources = [path for path in files if path.suffix in _SOURCE_SUFFIXES and path.is_file()]
     sources = [path for path in sources if "__pycache__" not in path.parts]
-    digest = hashlib.sha256(repr((environment, sensor, _head_input(bundle))).encode())
+    digest = hashlib.sha256(repr((environment, sensor, insecure, _head_input(bundle))).encode())
     for path in sorted(sources):
         digest.update(str(path.relative_to(PROJECT_FOLDER)).encode() + path.read_bytes())
     for path in sorted(path for path in (bundle / "firmware").rglob("*") if path.is_file()):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cutlayer_boards.emulator import Node
+    from cutlayer_boards.spec import BoardSpec
 
 
 @click.command()
@@ -41,6 +49,16 @@ import click
     help="Where the boards keep what they learn, a file each; without, they forget it.",
 )
 @click.option(
+    "--unprovisioned",
+    is_flag=True,
+    help="Leave new boards without a key, for `cutlayer provision`; else they and this computer get one.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Build the firmware without keys: hosts connect with --insecure, and all is plain.",
+)
+@click.option(
     "--emulator",
     type=click.Choice(["renode"]),
     help="Another emulator than the board's own.",
@@ -53,6 +71,8 @@ def emulate(
     microphone: Path | None,
     live: Path | None,
     storage: Path | None,
+    unprovisioned: bool,
+    insecure: bool,
     emulator: str | None,
     as_json: bool,
 ) -> None:
@@ -62,7 +82,10 @@ def emulate(
     from cutlayer_boards.spec import board
 
     spec = board(board_name)
-    asyncio.run(_run(spec.name, count, bundle, microphone, live, storage, emulator == "renode", as_json))
+    settings = {"live": live, "provisioned": not unprovisioned, "in_renode": emulator == "renode"}
+    asyncio.run(
+        _run(spec, bundle, microphone, _storage_files(storage, spec.name, count), insecure, settings, as_json)
+    )
 
 
 def _storage_files(folder: Path | None, board_name: str, count: int) -> list[Path | None]:
@@ -80,36 +103,53 @@ def _storage_files(folder: Path | None, board_name: str, count: int) -> list[Pat
     return [folder / f"{board_name}-{number}.storage" for number in range(count)]
 
 
+@contextlib.contextmanager
+def _known(node: Node, *, keep: bool) -> Iterator[None]:
+    """Puts a board's key into this computer's file of keys, to `keep` it or while the board runs."""
+    from cutlayer_boards.keys import Keys
+
+    keys = Keys.default()
+    if node.device is None:
+        yield
+        return
+    if keys.find(node.device.device_id) != node.device.secret:
+        keys.add(node.device)
+    try:
+        yield
+    finally:
+        if not keep:
+            keys.remove(node.device.device_id)
+
+
 async def _run(
-    board_name: str,
-    count: int,
+    spec: BoardSpec,
     bundle: Path,
     microphone: Path | None,
-    live: Path | None,
-    storage: Path | None,
-    in_renode: bool,
+    files: list[Path | None],
+    insecure: bool,
+    settings: dict[str, Any],
     as_json: bool,
 ) -> None:
     import asyncio
-    import contextlib
 
     from cutlayer_boards.build import build_firmware
     from cutlayer_boards.console import console, print_json
     from cutlayer_boards.emulator import emulate as run_board
     from cutlayer_boards.errors import BoardError
-    from cutlayer_boards.spec import board
 
-    spec = board(board_name)
-    files = _storage_files(storage, spec.name, count)
     with console().status(f"building firmware for {spec.name}"):
-        firmware = await asyncio.to_thread(build_firmware, spec, bundle)
+        firmware = await asyncio.to_thread(build_firmware, spec, bundle, insecure=insecure)
+    if firmware.insecure:
+        click.echo(
+            f"WARNING: {spec.name} runs without keys: any host may train it, and all is plain", err=True
+        )
     async with contextlib.AsyncExitStack() as stack:
         nodes = [
-            await stack.enter_async_context(
-                run_board(spec, firmware, microphone, live=live, storage=file, in_renode=in_renode)
-            )
+            await stack.enter_async_context(run_board(spec, firmware, microphone, storage=file, **settings))
             for file in files
         ]
+        for node, file in zip(nodes, files, strict=True):
+            stack.enter_context(_known(node, keep=file is not None))
         urls = [node.url for node in nodes]
         if as_json:
             print_json({"board": spec.name, "urls": urls, "ram_bytes": firmware.ram_bytes_static})

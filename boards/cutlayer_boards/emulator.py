@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 from cutlayer_boards import renode, simavr
 from cutlayer_boards.errors import BoardError
+from cutlayer_boards.keys import DeviceKey
 from cutlayer_boards.recordings import eeprom_image
+from cutlayer_boards.storage import read_key, write_key
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from cutlayer_boards.build import Firmware
     from cutlayer_boards.spec import BoardSpec
@@ -36,6 +38,8 @@ _ICOUNT = "shift=6"
 _LIVE = "\nlive:"
 _STORAGE = "\nstorage:"
 
+_WITH_STORAGE = {"native", "qemu"}
+
 # The multiplexer between the socket and the UART has a buffer of 32 bytes, which the UART alone has not: the
 # board receives 4 times as fast. Its escape key is set to a value that no byte has.
 _NO_ESCAPE_KEY = "0x100"
@@ -48,11 +52,18 @@ class Node:
     Attributes:
         url: Where hosts reach it, as `open_transport` takes it.
         log: The latest lines of its console, which is not the link.
+        device: Its name and key when it was started; None where it had none.
     """
 
     url: str
     process: asyncio.subprocess.Process
     log: list[str] = field(default_factory=list)
+    device: DeviceKey | None = None
+
+    @property
+    def key(self) -> Callable[[bytes], bytes | None] | None:
+        """What a host seals its connections with; None for plain ones."""
+        return None if self.device is None else self.device.find
 
     @property
     def running(self) -> bool:
@@ -68,6 +79,7 @@ async def emulate(
     *,
     live: Path | None = None,
     storage: Path | None = None,
+    provisioned: bool = True,
     count_instructions: bool = False,
     listen: str | None = None,
     in_renode: bool = False,
@@ -84,7 +96,8 @@ async def emulate(
             16 kHz) that somebody else makes grow, made when it is not there. On the native board a named
             pipe does as well.
         storage: The file of the board's storage, made when it is not there. It outlives the board; only one
-            board at a time may have it. Without, the board keeps nothing.
+            board at a time may have it. Without, what the board keeps ends with it.
+        provisioned: A board that can keep a key, and has none yet, gets a fresh one in its storage.
         count_instructions: QEMU's clock counts instructions: the ticks that the board reports, times
             `board.instructions_per_tick`, are instructions. Slower.
         listen: The native board only: "tcp:HOST:PORT", "unix:PATH" or "pty" in place of a socket of its own.
@@ -98,10 +111,15 @@ async def emulate(
     _check(board, microphone, count_instructions, listen)
     if live is not None:
         _check_live(board, live)
+    keeps_keys = not firmware.insecure and board.emulator in _WITH_STORAGE
     if storage is not None:
         _check_storage(board, storage)
     # Short, because the path of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="cutlayer-") as name:
+        if keeps_keys and storage is None:
+            storage = Path(name) / "storage"
+            _check_storage(board, storage)
+        device = _device(storage, provisioned=provisioned) if keeps_keys and storage else None
         if board.emulator == "native":
             address = listen or f"unix:{name}/link"
             running = _native(_native_command(firmware, address, microphone, live, storage))
@@ -116,6 +134,7 @@ async def emulate(
             command = _qemu_command(board, firmware, microphone, live, storage, count_instructions)
             running = _qemu(command, board.serial, Path(name) / "link")
         async with running as node:
+            node.device = device
             yield node
 
 
@@ -149,12 +168,21 @@ def _check_live(board: BoardSpec, live: Path) -> None:
 
 
 def _check_storage(board: BoardSpec, storage: Path) -> None:
-    if board.emulator not in {"native", "qemu"}:
+    if board.emulator not in _WITH_STORAGE:
         raise BoardError(f"{board.name} has no storage", "use --board native or qemu_mps2_an386")
     try:
         storage.touch(mode=0o600)
     except OSError as error:
         raise BoardError(f"the storage {storage} cannot be made: {error}") from error
+
+
+def _device(storage: Path, *, provisioned: bool) -> DeviceKey | None:
+    """The name and key in a storage file, which gets them if it is to have some."""
+    device = read_key(storage)
+    if device is None and provisioned:
+        device = DeviceKey.fresh()
+        write_key(storage, device)
+    return device
 
 
 def _native_command(

@@ -45,6 +45,7 @@ class BoardSpec:
         max_payload: The longest payload that the node takes (CL_NODE_MAX_PAYLOAD).
         window_frames: Frames that it holds out of order plus one (CL_NODE_WINDOW_FRAMES).
         receive_bytes: The port's ring of received bytes.
+        insecure: It keeps no key, having no storage or no randomness: all its connections are plain.
         constants_in_ram: True where tables are copied to RAM at start (AVR).
         node_bytes: The node's struct, and other static RAM that the memory table does not name, rounded up.
         code_bytes: Core, port, C library and the tables' structs, rounded up: the linker's map has the sum.
@@ -74,6 +75,7 @@ class BoardSpec:
     max_payload: int
     window_frames: int
     receive_bytes: int
+    insecure: bool
     constants_in_ram: bool
     node_bytes: int
     code_bytes: int
@@ -128,6 +130,7 @@ def _read(path: Path) -> BoardSpec:
         max_payload=own.get("max_payload", 952),
         window_frames=own.get("window_frames", 4),
         receive_bytes=own.get("receive_bytes", 4096),
+        insecure=own.get("insecure", False),
         constants_in_ram=own.get("constants_in_ram", False),
         node_bytes=own.get("node_bytes", 1024),
         code_bytes=own.get("code_bytes", 48 * 1024),

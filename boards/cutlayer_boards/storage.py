@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from cutlayer_boards.errors import BoardError
+from cutlayer_boards.keys import DEVICE_ID_BYTES, KEY_BYTES, DeviceKey
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-DEVICE_ID_BYTES = 8
-KEY_BYTES = 32
 
 _SLOT_BYTES = 128  # the file needs no erase, so its blocks are 8 bytes
 _HEADER = struct.Struct("<4sIIIII")
@@ -46,7 +44,7 @@ class _Record:
         return (header + struct.pack("<I", zlib.crc32(header)) + self.body).ljust(_SLOT_BYTES, _ERASED)
 
 
-def write_key(path: Path, device_id: bytes, key: bytes) -> None:
+def write_key(path: Path, key: DeviceKey) -> None:
     """Gives the board of a storage file its name and key, as PROVISION would; the board must not be running.
 
     The file is made when it is not there, for its owner's eyes alone.
@@ -54,13 +52,11 @@ def write_key(path: Path, device_id: bytes, key: bytes) -> None:
     Raises:
         BoardError: The file cannot be written.
     """
-    if len(device_id) != DEVICE_ID_BYTES or len(key) != KEY_BYTES:
-        raise ValueError(f"a name has {DEVICE_ID_BYTES} bytes and a key {KEY_BYTES}")
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             newest, records = _newest(os.pread(file, 2 * _SLOT_BYTES, 0))
-            record = _Record((records + 1) % 2**32, device_id + key)
+            record = _Record((records + 1) % 2**32, key.device_id + key.secret)
             os.pwrite(file, record.slot(), _SLOT_BYTES * (newest == 0))
         finally:
             os.close(file)
@@ -68,8 +64,8 @@ def write_key(path: Path, device_id: bytes, key: bytes) -> None:
         raise BoardError(f"the storage {path} cannot be written: {error.strerror}") from error
 
 
-def read_device_id(path: Path) -> bytes | None:
-    """The name of the board of a storage file; None without a key.
+def read_key(path: Path) -> DeviceKey | None:
+    """The name and key of the board of a storage file; None without them.
 
     Raises:
         BoardError: The file cannot be read.
@@ -80,7 +76,13 @@ def read_device_id(path: Path) -> bytes | None:
         raise BoardError(f"the storage {path} cannot be read: {error.strerror}") from error
     slot, _ = _newest(data)
     record = None if slot is None else _Record.in_slot(data[slot * _SLOT_BYTES :][:_SLOT_BYTES])
-    return record.body[:DEVICE_ID_BYTES] if record and record.body else None
+    if (
+        record is None
+        or len(record.body) != DEVICE_ID_BYTES + KEY_BYTES
+        or not any(record.body[:DEVICE_ID_BYTES])
+    ):
+        return None
+    return DeviceKey(record.body[:DEVICE_ID_BYTES], record.body[DEVICE_ID_BYTES:])
 
 
 def _newest(data: bytes) -> tuple[int | None, int]:

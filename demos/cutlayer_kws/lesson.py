@@ -117,7 +117,7 @@ async def _run(plan: LessonPlan, on_sample: Callable[[int, int], None]) -> Lesso
         transport = await open_transport(node.url)
         if plan.faults is not None:
             transport = FaultyTransport(transport, plan.faults)
-        device = await Device.open(transport)
+        device = await Device.open(transport, key=node.key)
         try:
             device.require_model(load_manifest(plan.bundle).model_id, plan.bundle)
             result = await _teach(device, plan, on_sample)

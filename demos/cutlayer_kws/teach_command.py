@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cutlayer_host.commands.options import insecure_option, key_finder
+
 if TYPE_CHECKING:
+    from cutlayer_host.guard import KeyFinder
     from cutlayer_kws.teach import TeachSettings
 
 DEFAULT_BUNDLE = Path("build/demo/seed0/bundle")
@@ -16,6 +19,7 @@ DEFAULT_BUNDLE = Path("build/demo/seed0/bundle")
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="WORD...")
 @click.option("--device", "url", help="The board; without it, the one serial port that there is.")
+@insecure_option
 @click.option(
     "--bundle",
     default=DEFAULT_BUNDLE,
@@ -49,7 +53,13 @@ DEFAULT_BUNDLE = Path("build/demo/seed0/bundle")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the words' order.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens, one JSON object a line.")
 def teach(
-    words: tuple[str, ...], url: str | None, bundle: Path, out: Path, as_json: bool, **options: Any
+    words: tuple[str, ...],
+    url: str | None,
+    insecure: bool,
+    bundle: Path,
+    out: Path,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Teach a board WORDs: say each when asked, and watch it learn.
 
@@ -59,10 +69,18 @@ def teach(
 
     from cutlayer_kws.teach import TeachSettings
 
-    asyncio.run(_teach(url, bundle, out, TeachSettings(words=words, **options), as_json))
+    key = key_finder(insecure=insecure)
+    asyncio.run(_teach(url, key, bundle, out, TeachSettings(words=words, **options), as_json))
 
 
-async def _teach(url: str | None, bundle: Path, out: Path, settings: TeachSettings, as_json: bool) -> None:
+async def _teach(
+    url: str | None,
+    key: KeyFinder | None,
+    bundle: Path,
+    out: Path,
+    settings: TeachSettings,
+    as_json: bool,
+) -> None:
     import asyncio
     import contextlib
     import signal
@@ -94,7 +112,7 @@ async def _teach(url: str | None, bundle: Path, out: Path, settings: TeachSettin
         loop.add_signal_handler(signal.SIGINT, stop)
     url = url or only_port()
     with screen(as_json=as_json) as tell:
-        async with connect(url) as device, TailWorker() as worker:
+        async with connect(url, key=key) as device, TailWorker() as worker:
             await teach(device, bundle, manifest, out, worker, settings, tell, stopping)
 
 

@@ -3,6 +3,7 @@
 #include "cutlayer/node.h"
 #include "cutlayer_build.h"
 #include "cutlayer_model.h"
+#include "secure.h"
 
 #if CUTLAYER_SENSOR_AUDIO
 #include "kws/audio.h"
@@ -55,6 +56,9 @@ int main(int argc, char **argv)
         .memory = node_memory,
         .memory_bytes = sizeof node_memory,
     };
+    if (secure(board, &config) < 0) {
+        return 1;
+    }
     if (cl_node_init(&node, &config) < 0) {
         port->log(port->context, DOES_NOT_FIT);
         return 1;

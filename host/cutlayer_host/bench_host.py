@@ -145,7 +145,7 @@ async def measure(
         host_end, board_end = memory_pair("bench")
         pump = board.serve(board_end)
         pump.start()
-        device = await Device.open(host_end)
+        device = await Device.open(host_end, key=None)
         settings = TrainSettings(
             batch_size=1,
             optimizer=OptimizerSettings("sgd"),

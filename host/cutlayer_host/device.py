@@ -24,7 +24,7 @@ from cutlayer_host.errors import (
     TransportError,
     WireVersionMismatch,
 )
-from cutlayer_host.link import Lost, LostReason
+from cutlayer_host.link import DEAD_MS, Lost, LostReason
 from cutlayer_host.messages import (
     Applied,
     Cleared,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from cutlayer_host.guard import KeyFinder
     from cutlayer_host.session import SessionEvent
     from cutlayer_host.transports import Transport
 
@@ -106,11 +107,11 @@ class Device:
     def __init__(
         self,
         transport: Transport,
-        session: HostSession | None = None,
+        session: HostSession,
         *,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self.session = session or HostSession(heartbeat=True)
+        self.session = session
         self.welcome = Welcome(smashed_count=1, output_scale=1.0, output_zero_point=0)
         self._answer_seconds = answer_seconds
         self._waiting: deque[tuple[Kind, asyncio.Future[Any]]] = deque()
@@ -124,17 +125,22 @@ class Device:
     async def open(
         cls,
         transport: Transport,
-        session: HostSession | None = None,
         *,
+        key: KeyFinder | None,
+        dead_ms: float = DEAD_MS,
         greeting_seconds: float = GREETING_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> Device:
         """Greets the board behind `transport`, which the device owns from here on.
 
+        `key` finds the board's key by its id, to seal the connection; with None it is plain.
+
         Raises:
             LinkLost, WireVersionMismatch: nobody answers, or not with this version of the wire.
+            KeyMismatch: the two sides do not hold the same key, or only one of them wants one.
             DeviceError: the board refuses to be greeted.
         """
+        session = HostSession(dead_ms=dead_ms, heartbeat=True, key=key)
         device = cls(transport, session, answer_seconds=answer_seconds)
         try:
             await device._start(greeting_seconds)
@@ -358,7 +364,7 @@ class Device:
         return LinkLost(f"{self.url}: {lost.reason.value}", LOST_HINT)
 
 
-async def reopen_device(url: str, patience_seconds: float) -> Device:
+async def reopen_device(url: str, patience_seconds: float, *, key: KeyFinder | None) -> Device:
     """Opens a device that may take a while to come back, as a USB port does when its board has reset.
 
     Raises:
@@ -368,7 +374,7 @@ async def reopen_device(url: str, patience_seconds: float) -> Device:
     deadline = now_ms() + 1000.0 * patience_seconds
     while True:
         try:
-            return await open_device(url)
+            return await open_device(url, key=key)
         except (TransportError, LinkLost):
             if now_ms() > deadline:
                 raise
@@ -376,7 +382,11 @@ async def reopen_device(url: str, patience_seconds: float) -> Device:
 
 
 async def open_device(
-    url: str, *, greeting_seconds: float = GREETING_SECONDS, answer_seconds: float = ANSWER_SECONDS
+    url: str,
+    *,
+    key: KeyFinder | None,
+    greeting_seconds: float = GREETING_SECONDS,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> Device:
     """Opens a transport by URL and greets the board behind it.
 
@@ -391,7 +401,9 @@ async def open_device(
     for candidate in urls:
         transport = await open_transport(candidate)
         try:
-            return await Device.open(transport, greeting_seconds=seconds, answer_seconds=answer_seconds)
+            return await Device.open(
+                transport, key=key, greeting_seconds=seconds, answer_seconds=answer_seconds
+            )
         except LinkLost:
             if len(urls) == 1:
                 raise
@@ -404,10 +416,14 @@ async def open_device(
 
 @asynccontextmanager
 async def connect(
-    url: str, *, greeting_seconds: float = GREETING_SECONDS, answer_seconds: float = ANSWER_SECONDS
+    url: str,
+    *,
+    key: KeyFinder | None,
+    greeting_seconds: float = GREETING_SECONDS,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> AsyncIterator[Device]:
     """`open_device`, closed at the end."""
-    device = await open_device(url, greeting_seconds=greeting_seconds, answer_seconds=answer_seconds)
+    device = await open_device(url, key=key, greeting_seconds=greeting_seconds, answer_seconds=answer_seconds)
     try:
         yield device
     finally:

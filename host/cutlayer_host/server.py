@@ -26,6 +26,7 @@ from cutlayer_host.worker import TailWorker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cutlayer_host.guard import KeyFinder
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.report import StepDone
     from cutlayer_host.run import Run
@@ -100,10 +101,12 @@ class Server:
         lesson: Callable[[Device, TailWorker, Reconnect], Lesson],
         run: Callable[[Device], Run | None] = lambda _device: None,
         *,
+        key: KeyFinder | None,
         boards_at_once: int = 64,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        """Boards beyond `boards_at_once` wait, greeted and not trained."""
+        """`key` seals the connections (Device.open). Boards beyond `boards_at_once` wait, greeted only."""
+        self._key = key
         self._lesson = lesson
         self._run = run
         self._slots = asyncio.Semaphore(boards_at_once)
@@ -173,7 +176,9 @@ class Server:
 
     async def _teach(self, url: str, transport: Transport | None, worker: TailWorker) -> None:
         try:
-            device = await (Device.open(transport) if transport else open_device(url))
+            device = await (
+                Device.open(transport, key=self._key) if transport else open_device(url, key=self._key)
+            )
             if self._comes_back(device):
                 return
             reconnect = self._wait_for(device) if transport else self._call_again(device)
@@ -210,7 +215,7 @@ class Server:
             await (lesson.device if lesson else device).close()
 
     def _call_again(self, device: Device) -> Reconnect:
-        return functools.partial(reopen_device, device.url, self._patience_seconds)
+        return functools.partial(reopen_device, device.url, self._patience_seconds, key=self._key)
 
     def _wait_for(self, device: Device) -> Reconnect:
         name = device_name(device.welcome, device.url)

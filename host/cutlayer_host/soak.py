@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import signal
 import sys
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_boards.emulator import emulate
+from cutlayer_boards.keys import Keys
 from cutlayer_host.device import connect
 from cutlayer_host.errors import HostError
 from cutlayer_host.hazard import Hazard
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from cutlayer_boards.build import Firmware
     from cutlayer_boards.spec import BoardSpec
+    from cutlayer_host.guard import KeyFinder
 
 SECTIONS = range(6)
 HOST_ERRORS_MAX = 5
@@ -124,6 +127,11 @@ class SoakReport:
         return {**named, **derived}
 
 
+def keys_of(plan: SoakPlan) -> Keys:
+    """Those of all boards of the soak."""
+    return Keys(plan.folder / "keys.json")
+
+
 class SoakBoard:
     """A board that loses power now and then. Its storage stays, its line is a hazard.
 
@@ -137,6 +145,7 @@ class SoakBoard:
         self._plan = plan
         self._storage = folder / f"board{number}.storage"
         self._url: str | None = None
+        self._key: KeyFinder | None = None
         self._power_cut = asyncio.Event()
         self.line = Hazard(lambda: self._url, rates, str(number), counts)
 
@@ -146,7 +155,9 @@ class SoakBoard:
         while True:
             async with emulate(plan.spec, plan.firmware, plan.microphone, storage=self._storage) as node:
                 self._power_cut.clear()
-                self._url = node.url
+                self._url, self._key = node.url, node.key
+                if node.device:
+                    keys_of(plan).add(node.device)
                 ready()
                 try:
                     await self._power_cut.wait()
@@ -164,7 +175,7 @@ class SoakBoard:
     async def state(self) -> tuple[int, bytes]:
         """Its last step and all that its layer is, read past the line."""
         assert self._url is not None
-        async with connect(self._url) as device:
+        async with connect(self._url, key=self._key) as device:
             return device.welcome.last_step, b"".join([await device.read(section) for section in SECTIONS])
 
 
@@ -191,7 +202,10 @@ class SoakHost:
             self._killed = False
             self.began_s = time.monotonic()
             self._process = await asyncio.create_subprocess_exec(
-                *self._command(urls), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+                *self._command(urls),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, "CUTLAYER_KEYS": str(keys_of(self._plan).path)},
             )
             try:
                 printed, said = await self._process.communicate()
@@ -220,7 +234,7 @@ class SoakHost:
         command += ["--samples", str(plan.samples), "--batch-size", str(plan.batch_size)]
         command += ["--checkpoint-every", str(plan.checkpoint_every), "--optimizer", plan.optimizer]
         command += ["--seed", str(self._seed), "--patience", "60", "--json", *plan.host_options]
-        return command
+        return [*command, "--insecure"] if plan.firmware.insecure else command
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,3 +84,9 @@ def qemu() -> BoardSpec:
 def build() -> BuildFor:
     """Builds the firmware of a bundle; PlatformIO runs once for each."""
     return lambda spec, bundle: build_firmware(spec, bundle)
+
+
+@pytest.fixture(scope="session")
+def build_plain() -> BuildFor:
+    """The same without keys, so that what is on the link can be read."""
+    return lambda spec, bundle: build_firmware(spec, bundle, insecure=True)

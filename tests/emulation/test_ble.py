@@ -30,7 +30,7 @@ async def lesson_over(device: Device) -> dict[str, bytes]:
 @pytest.fixture
 async def over_uart(native, build, tiny_bundle, tiny_microphone) -> AsyncIterator[dict[str, bytes]]:
     firmware = build(native, tiny_bundle)
-    async with emulate(native, firmware, tiny_microphone) as node, connect(node.url) as device:
+    async with emulate(native, firmware, tiny_microphone) as node, connect(node.url, key=node.key) as device:
         yield await lesson_over(device)
 
 
@@ -45,7 +45,7 @@ async def test_lost_notifications_and_cut_links_change_no_bit(
     async with emulate(each_board, firmware, tiny_microphone) as node, ble_board(node.url, air):
         transport = BumbleTransport(BleTarget.parse("ble://cutlayer"), host, mtu=mtu)
         await transport.open()
-        device = await Device.open(transport)
+        device = await Device.open(transport, key=node.key)
         try:
             assert await lesson_over(device) == over_uart
         finally:

@@ -20,12 +20,16 @@ from cutlayer_host.errors import DeviceError, LinkLost
 from cutlayer_host.messages import LIVE_RECORDING
 
 RECORDINGS = 16
+INSECURE = "WARNING: CUTLAYER_INSECURE: no keys, all is plain"
 
 
 async def test_welcome_says_what_the_bundle_says(any_board, build, tiny_bundle, tiny_microphone):
     manifest = load_manifest(tiny_bundle)
     firmware = build(any_board, tiny_bundle)
-    async with emulate(any_board, firmware, tiny_microphone) as node, connect(node.url) as device:
+    async with (
+        emulate(any_board, firmware, tiny_microphone) as node,
+        connect(node.url, key=node.key) as device,
+    ):
         welcome = device.welcome
     assert welcome.board == any_board.name
     assert welcome.model_id.hex() == manifest.model_id
@@ -39,8 +43,11 @@ async def test_labels_come_from_the_file_beside_the_microphone(
     any_board, build, tiny_bundle, tiny_microphone
 ):
     firmware = build(any_board, tiny_bundle)
-    async with emulate(any_board, firmware, tiny_microphone) as node, connect(node.url) as device:
-        await device.configure(configure_adam(cut=0))
+    async with (
+        emulate(any_board, firmware, tiny_microphone) as node,
+        connect(node.url, key=node.key) as device,
+    ):
+        await device.configure(configure_adam(cut=2))
         labels = [(await device.sample(i, i, train=False)).label for i in range(RECORDINGS)]
         with pytest.raises(DeviceError, match="SENSOR"):
             await device.sample(RECORDINGS, RECORDINGS, train=False)
@@ -52,7 +59,7 @@ async def test_labels_come_from_the_file_beside_the_microphone(
 async def test_without_a_microphone_there_are_no_recordings(any_board, build, tiny_bundle):
     async with (
         emulate(any_board, build(any_board, tiny_bundle)) as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
     ):
         assert device.welcome.recordings == 0
 
@@ -60,7 +67,7 @@ async def test_without_a_microphone_there_are_no_recordings(any_board, build, ti
 async def test_one_host_after_another(any_board, build, tiny_bundle, tiny_microphone):
     async with emulate(any_board, build(any_board, tiny_bundle), tiny_microphone) as node:
         for _ in range(3):
-            async with connect(node.url) as device:
+            async with connect(node.url, key=node.key) as device:
                 await device.configure(configure_adam(cut=2))
                 assert (await device.sample(1, 0, train=False)).values.size == device.welcome.smashed_count
 
@@ -71,7 +78,7 @@ async def test_one_host_after_another(any_board, build, tiny_bundle, tiny_microp
 async def test_native_board_is_reached_elsewhere(native, build, tiny_bundle, tiny_microphone, listen, url):
     async with emulate(native, build(native, tiny_bundle), tiny_microphone, listen=listen) as node:
         assert node.url.startswith(url)
-        async with connect(node.url) as device:
+        async with connect(node.url, key=node.key) as device:
             assert device.welcome.recordings == RECORDINGS
 
 
@@ -111,13 +118,14 @@ async def test_a_crash_ends_the_board_and_is_in_its_log(any_board, tiny_bundle, 
         assert count == 1
         source.write_text(text)
     async with emulate(any_board, build_firmware(any_board, bundle), tiny_microphone) as node:
-        async with connect(node.url) as device:
+        async with connect(node.url, key=node.key) as device:
             await device.configure(configure_adam(cut=2))
             with pytest.raises(LinkLost):
                 await device.sample(1, 0, train=False)
         await asyncio.wait_for(node.process.wait(), 10)
     assert node.process.returncode != 0
-    assert node.log == ([] if any_board.emulator == "native" else ["fault"])
+    plain = [INSECURE] if any_board.insecure else []
+    assert node.log == plain + ([] if any_board.emulator == "native" else ["fault"])
 
 
 async def test_missing_microphone_is_said(any_board, build, tiny_bundle, tmp_path):

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from cutlayer_boards.keys import Keys
 from cutlayer_host.device import connect
 from cutlayer_host.messages import Configure
 
@@ -42,7 +43,8 @@ async def test_boards_stay_until_interrupted(any_board, build, tiny_bundle, tiny
         assert said["board"] == any_board.name
         assert len(said["urls"]) == 2
         for url in said["urls"]:
-            async with connect(url) as device:
+            key = None if any_board.insecure else Keys.default().find
+            async with connect(url, key=key) as device:
                 assert device.welcome.board == any_board.name
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 20) == 130
@@ -54,7 +56,7 @@ async def test_boards_keep_what_they_learn_in_a_folder(native, build, tiny_bundl
     for run in (0, 5):
         async with command("emulate", *arguments) as process:
             said = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
-            async with connect(said["urls"][1]) as device:
+            async with connect(said["urls"][1], key=Keys.default().find) as device:
                 assert device.welcome.run == run
                 await device.configure(Configure(restart=True, cut=2, run=5))
                 await device.save(0)

@@ -50,7 +50,7 @@ def symbols(elf: Path) -> set[str]:
 
 async def taught(spec: BoardSpec, firmware, microphone) -> Lesson:
     sections, weights_crc = {}, {}
-    async with emulate(spec, firmware, microphone) as node, connect(node.url) as device:
+    async with emulate(spec, firmware, microphone) as node, connect(node.url, key=node.key) as device:
         await device.configure(configure_adam(cut=2))
         smashed = [(await device.sample(i, i, train=False)).values for i in range(RECORDINGS)]
         for name, (configure, count) in OPTIMIZERS.items():

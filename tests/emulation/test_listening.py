@@ -74,7 +74,7 @@ def expected(recordings) -> np.ndarray:
 
 
 async def heard(spec, firmware, microphone, count: int) -> np.ndarray:
-    async with emulate(spec, firmware, microphone) as node, connect(node.url) as device:
+    async with emulate(spec, firmware, microphone) as node, connect(node.url, key=node.key) as device:
         assert device.welcome.recordings == count
         await device.configure(configure_adam(cut=0))
         # Backwards and twice: a recording leaves nothing behind for the next.
@@ -101,7 +101,10 @@ async def test_features_under_sanitizers(native, listener_bundle, microphone, ex
 async def test_part_of_a_recording_is_none(native, build, listener_bundle, microphone, tmp_path):
     short = tmp_path / "short.pcm"
     short.write_bytes(microphone.read_bytes()[: 2 * SAMPLES * 2 - 2])
-    async with emulate(native, build(native, listener_bundle), short) as node, connect(node.url) as device:
+    async with (
+        emulate(native, build(native, listener_bundle), short) as node,
+        connect(node.url, key=node.key) as device,
+    ):
         assert device.welcome.recordings == 1
 
 
@@ -110,7 +113,7 @@ async def test_microphone_of_a_listening_head_can_be_inputs(native, listener_bun
     path = tmp_path / "inputs.bin"
     path.write_bytes(inputs.tobytes())
     firmware = build_firmware(native, listener_bundle, sensor="recorded")
-    async with emulate(native, firmware, path) as node, connect(node.url) as device:
+    async with emulate(native, firmware, path) as node, connect(node.url, key=node.key) as device:
         await device.configure(configure_adam(cut=0))
         for i, values in enumerate(inputs):
             np.testing.assert_array_equal((await device.sample(i, i, train=False)).values, values)

@@ -65,7 +65,7 @@ async def test_a_word_is_heard_whole(each_board, build, listener_bundle, tmp_pat
     sound = scene("seven", 1)
     sound = sound[: len(sound) // CHUNK * CHUNK]
     firmware = build(each_board, listener_bundle)
-    async with emulate(each_board, firmware, live=live) as node, connect(node.url) as device:
+    async with emulate(each_board, firmware, live=live) as node, connect(node.url, key=node.key) as device:
         assert device.welcome.flags & Flag.LIVE_SENSOR
         assert device.welcome.recordings == 0
         await device.configure(configure_adam(cut=0))
@@ -81,7 +81,7 @@ async def test_samples_may_come_in_any_pieces(native, build, listener_bundle, tm
     live.write_bytes(scene("yes", 3).tobytes())
     async with (
         emulate(native, build(native, listener_bundle), live=live) as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
     ):
         await device.configure(configure_adam(cut=0))
         quiet = np.random.default_rng(4).normal(0, 100, 2 * SECOND).astype("<i2").tobytes()
@@ -101,7 +101,10 @@ async def test_recordings_and_a_live_microphone_live_together(each_board, build,
     live = tmp_path / "live.pcm"
     sound = scene("go", 6)
     firmware = build(each_board, listener_bundle)
-    async with emulate(each_board, firmware, recordings, live=live) as node, connect(node.url) as device:
+    async with (
+        emulate(each_board, firmware, recordings, live=live) as node,
+        connect(node.url, key=node.key) as device,
+    ):
         assert device.welcome.recordings == 2
         await device.configure(configure_adam(cut=0))
         await hear(device, live, sound, part=3200)
@@ -116,11 +119,11 @@ async def test_a_board_that_listens_keeps_its_link_and_can_be_left(
     live = tmp_path / "live.pcm"
     firmware = build(each_board, listener_bundle)
     async with emulate(each_board, firmware, live=live) as node:
-        async with connect(node.url) as device:
+        async with connect(node.url, key=node.key) as device:
             await device.configure(configure_adam(cut=0))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(device.sample(1, LIVE_RECORDING, train=False), 0.5)
-        async with connect(node.url) as device:
+        async with connect(node.url, key=node.key) as device:
             await device.configure(configure_adam(cut=0))
             assert len((await hear(device, live, scene("left", 7), part=3200)).values) == 49 * 40
 
@@ -146,7 +149,7 @@ async def test_a_named_pipe_is_heard_live_and_its_writer_never_waits(native, lis
     quiet = np.random.default_rng(8).normal(0, 100, SECOND).astype("<i2").tobytes()
     sound = scene("no", 9)
     firmware = build_firmware(native, listener_bundle, sanitize=True)
-    async with emulate(native, firmware, live=live) as node, connect(node.url) as device:
+    async with emulate(native, firmware, live=live) as node, connect(node.url, key=node.key) as device:
         writer = os.open(live, os.O_WRONLY | os.O_NONBLOCK)
         try:
             for _ in range(2):

@@ -48,7 +48,7 @@ def test_ram_is_at_most_what_the_converters_table_says(mega, build, tiny_bundle)
 async def test_stack_stays_within_its_share(mega, build, tiny_bundle, tiny_microphone):
     async with (
         emulate(mega, build(mega, tiny_bundle), tiny_microphone) as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
     ):
         await device.configure(configure_adam(cut=2))
         await train(device, lesson(steps=3, batch=2, recordings=16))
@@ -92,7 +92,7 @@ async def test_a_full_eeprom_works(mega, build, tiny_bundle, tmp_path):
     microphone.write_bytes(bytes(4092))
     async with (
         emulate(mega, build(mega, tiny_bundle), microphone) as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
     ):
         assert device.welcome.recordings == 4092 // 120
         await device.configure(configure_adam(cut=1))

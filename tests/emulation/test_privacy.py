@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 from cobs import cobs
+from ear import Ear
 from emulation_host import configure_adam, gradient, lesson
 
 from cutlayer_boards.emulator import emulate
-from cutlayer_host.device import Device
+from cutlayer_host.device import Device, connect
+from cutlayer_host.errors import DeviceError
 from cutlayer_host.transports import open_transport
-
-if TYPE_CHECKING:
-    from cutlayer_host.transports import Transport
 
 SAMPLES = 16000
 RECORDINGS = 4
 WINDOW = 6
 """Bytes in a row that no chance repeats: the link carries some 10^4 of 2^48 such windows."""
-
-
-class Tap:
-    """A transport that keeps all that passes."""
-
-    def __init__(self, transport: Transport) -> None:
-        self.transport = transport
-        self.url = transport.url
-        self.up, self.down = bytearray(), bytearray()
-
-    async def read(self, max_bytes: int) -> bytes:
-        data = await self.transport.read(max_bytes)
-        self.up += data
-        return data
-
-    async def write(self, data: bytes) -> None:
-        self.down += data
-        await self.transport.write(data)
-
-    async def close(self) -> None:
-        await self.transport.close()
 
 
 def windows(data: bytes) -> set[bytes]:
@@ -59,13 +35,13 @@ def sound() -> np.ndarray:
     return np.random.default_rng(11).integers(-32768, 32768, (RECORDINGS, SAMPLES)).astype("<i2")
 
 
-async def test_no_audio_crosses_the_link(each_board, build, listener_bundle, sound, tmp_path):
+async def test_no_audio_crosses_the_link(each_board, build_plain, listener_bundle, sound, tmp_path):
     """Even with a head that gives its input away, and through training steps."""
     microphone = tmp_path / "microphone.pcm"
     microphone.write_bytes(sound.tobytes())
-    async with emulate(each_board, build(each_board, listener_bundle), microphone) as node:
-        tap = Tap(await open_transport(node.url))
-        device = await Device.open(tap)
+    async with emulate(each_board, build_plain(each_board, listener_bundle), microphone) as node:
+        tap = Ear(await open_transport(node.url))
+        device = await Device.open(tap, key=node.key)
         await device.configure(configure_adam(cut=0))
         for step, (visit,) in enumerate(lesson(steps=4, batch=1, recordings=RECORDINGS), 1):
             smashed = await device.sample(step, visit.recording, train=True)
@@ -84,3 +60,19 @@ async def test_no_audio_crosses_the_link(each_board, build, listener_bundle, sou
     )  # what does cross would be seen
     # Four times the smashed data and a quarter for the rest: there is no room for a recording.
     assert len(tap.up) < 4 * 1.25 * smashed.values.size < sound[0].nbytes
+
+
+async def test_a_host_gets_no_cut_nearer_to_the_input_than_the_bundle_says(
+    each_board, build, tiny_bundle, tiny_microphone
+):
+    """In no mode; the bundle names its second cut of three as the shallowest."""
+    firmware = build(each_board, tiny_bundle)
+    async with (
+        emulate(each_board, firmware, tiny_microphone) as node,
+        connect(node.url, key=node.key) as device,
+    ):
+        with pytest.raises(DeviceError, match="refused CONFIGURE: LIMIT") as raised:
+            await device.configure(configure_adam(cut=0))
+        assert "--shallowest-cut" in (raised.value.hint or "")
+        await device.configure(configure_adam(cut=1))
+        await device.sample(1, 0, train=False)

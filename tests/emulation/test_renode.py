@@ -26,7 +26,7 @@ async def test_twenty_steps_give_the_weights_of_native(build, tiny_bundle, tiny_
         firmware = build(spec, tiny_bundle)
         async with (
             emulate(spec, firmware, tiny_microphone, in_renode=spec.name == name) as node,
-            connect(node.url) as device,
+            connect(node.url, key=node.key) as device,
         ):
             assert device.welcome.board == spec.name[:16]  # WELCOME has no room for more
             await device.configure(configure_sgd(cut=2))

@@ -51,7 +51,10 @@ async def smashed(device: Device, cut: int) -> np.ndarray:
 
 async def test_head_gives_the_bytes_of_tflm(any_board, build, tiny_bundle, tiny_inputs, tiny_microphone):
     firmware = build(any_board, tiny_bundle)
-    async with emulate(any_board, firmware, tiny_microphone) as node, connect(node.url) as device:
+    async with (
+        emulate(any_board, firmware, tiny_microphone) as node,
+        connect(node.url, key=node.key) as device,
+    ):
         found = await smashed(device, cut=2)
     np.testing.assert_array_equal(found, oracle(tiny_bundle, tiny_inputs))
 
@@ -114,7 +117,10 @@ async def test_200_steps_give_the_same_weights_everywhere(optimizer, build, tiny
     for name in ("native", "qemu_mps2_an386"):
         spec = board(name)
         firmware = build(spec, tiny_bundle)
-        async with emulate(spec, firmware, tiny_microphone) as node, connect(node.url) as device:
+        async with (
+            emulate(spec, firmware, tiny_microphone) as node,
+            connect(node.url, key=node.key) as device,
+        ):
             inputs[name] = await smashed(device, cut=1)
             await device.configure(configuration)
             before[name] = await read_all(device, 3)
@@ -140,7 +146,7 @@ async def test_counts_of_instructions_repeat(qemu, build, tiny_bundle, tiny_micr
     for _ in range(2):
         async with (
             emulate(qemu, firmware, tiny_microphone, count_instructions=True) as node,
-            connect(node.url) as device,
+            connect(node.url, key=node.key) as device,
         ):
             await device.configure(configure_adam(cut=2))
             await train(device, STEPS[:3])
@@ -158,7 +164,7 @@ async def test_training_under_sanitizers(optimizer, native, build, tiny_bundle, 
     found = []
     for firmware in (build(native, tiny_bundle), build_firmware(native, tiny_bundle, sanitize=True)):
         async with emulate(native, firmware, tiny_microphone) as node:
-            async with connect(node.url) as device:
+            async with connect(node.url, key=node.key) as device:
                 await device.configure(optimizer(cut=2))
                 await train(device, STEPS[:20])
                 found.append(await read_all(device, 5))

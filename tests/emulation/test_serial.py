@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from serial_cable import serial_cable, usb_port
 
 from cutlayer_boards.emulator import emulate
+from cutlayer_boards.keys import Keys
 from cutlayer_host import device as devices
 from cutlayer_host.commands.devices import devices as devices_command
 from cutlayer_host.device import connect
@@ -42,6 +43,8 @@ def cable(native, build, tiny_bundle, monkeypatch):
             serial_cable(node.url, baud) as found,
         ):
             monkeypatch.setattr("serialx.list_serial_ports", lambda: [usb_port(found.path, hwid)])
+            found.key = node.key
+            Keys.default().add(node.device)
             yield found
 
     return plugged
@@ -49,7 +52,7 @@ def cable(native, build, tiny_bundle, monkeypatch):
 
 async def test_port_of_a_known_board_is_opened_at_its_rate_alone(cable):
     async with cable(500_000, MEGA) as port:
-        async with connect(port.url) as device:
+        async with connect(port.url, key=port.key) as device:
             assert device.welcome.board == "native"
             assert device.url == f"{port.url}?baud=500000"
         assert port.speeds_seen == [termios.B500000]
@@ -59,7 +62,7 @@ async def test_port_of_a_known_board_is_opened_at_its_rate_alone(cable):
 @pytest.mark.usefixtures("quick")
 async def test_unknown_port_is_tried_at_every_boards_rate(cable, baud):
     async with cable(baud, ADAPTER) as port:
-        async with connect(port.path) as device:
+        async with connect(port.path, key=port.key) as device:
             assert device.url == f"{port.url}?baud={baud}"
             assert (await device.stats())["frames_malformed"] >= 0
         rates = [500_000, 921_600]
@@ -71,25 +74,25 @@ async def test_unknown_port_is_tried_at_every_boards_rate(cable, baud):
 async def test_error_says_what_was_tried(cable):
     async with cable(115_200, None) as port:
         with pytest.raises(LinkLost, match=r"no board answered at 500,000 and 921,600 baud") as raised:
-            async with connect(port.url):
+            async with connect(port.url, key=port.key):
                 pass
         assert f"{port.url}?baud=115200" in raised.value.hint
         assert "cutlayer flash" in raised.value.hint
-        async with connect(f"{port.url}?baud=115200") as device:
+        async with connect(f"{port.url}?baud=115200", key=port.key) as device:
             assert device.welcome.board == "native"
 
 
 async def test_known_board_that_is_silent_names_its_rate(cable):
     async with cable(115_200, MEGA) as port:
         with pytest.raises(LinkLost, match=r"baud=500000: no board answered for 0\.5 s"):
-            async with connect(port.url, greeting_seconds=0.5):
+            async with connect(port.url, key=None, greeting_seconds=0.5):
                 pass
 
 
 async def test_port_that_another_program_holds_says_how_to_find_it(cable):
-    async with cable(500_000, MEGA) as port, connect(port.url):
+    async with cable(500_000, MEGA) as port, connect(port.url, key=port.key):
         with pytest.raises(TransportError, match="already locked") as raised:
-            async with connect(port.url):
+            async with connect(port.url, key=port.key):
                 pass
         assert raised.value.hint.endswith(f"fuser {port.path}")
 

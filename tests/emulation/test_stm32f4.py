@@ -68,7 +68,7 @@ async def test_recordings_in_flash_are_those_of_a_file(
 
 async def heard(running, name: str) -> list[tuple[int, bytes]]:
     """Label and smashed data of each recording."""
-    async with running as node, connect(node.url) as device:
+    async with running as node, connect(node.url, key=node.key) as device:
         assert device.welcome.board == name
         await device.configure(configure_adam(cut=2))
         samples = [await device.sample(i, i, train=False) for i in range(device.welcome.recordings)]

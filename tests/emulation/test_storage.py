@@ -16,7 +16,7 @@ from cutlayer_boards.errors import BoardError
 from cutlayer_host.codes import ErrorCode
 from cutlayer_host.device import Device, connect
 from cutlayer_host.errors import DeviceError
-from cutlayer_host.messages import Flag, RunStep
+from cutlayer_host.messages import RunStep
 
 if TYPE_CHECKING:
     from cutlayer_host.messages import Configure
@@ -44,15 +44,17 @@ async def test_a_killed_board_goes_on_from_what_it_saved(
     each_board, build, tiny_bundle, tiny_microphone, tmp_path, configure
 ):
     firmware, configuration = build(each_board, tiny_bundle), replace(configure(cut=2), run=RUN)
-    async with emulate(each_board, firmware, tiny_microphone) as node, connect(node.url) as device:
-        assert not device.welcome.flags & Flag.STORAGE
+    async with (
+        emulate(each_board, firmware, tiny_microphone) as node,
+        connect(node.url, key=node.key) as device,
+    ):
         await device.configure(configuration)
         undisturbed_crc = await train(device, STEPS)
         undisturbed = await read_all(device)
     storage = tmp_path / "a storage, here"
     async with (
         emulate(each_board, firmware, tiny_microphone, storage=storage) as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
     ):
         assert (device.welcome.held, device.welcome.saves) == ((), 0)
         await device.configure(configuration)
@@ -64,7 +66,7 @@ async def test_a_killed_board_goes_on_from_what_it_saved(
         await kill(node)
     async with (
         emulate(each_board, firmware, tiny_microphone, storage=storage) as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
     ):
         welcome = device.welcome
         assert (welcome.run, welcome.last_step) == (RUN, 10)
@@ -86,7 +88,7 @@ async def killed_amid_saves(native, firmware, microphone, storage, cut) -> None:
     for _ in range(MOMENTS):
         async with (
             emulate(native, firmware, microphone, storage=storage) as node,
-            connect(node.url) as device,
+            connect(node.url, key=node.key) as device,
         ):
             assert device.welcome.last_step in (step, step + 1)
             step = device.welcome.last_step
@@ -135,7 +137,7 @@ async def test_a_board_killed_at_some_byte_of_a_save_holds_the_state_before(
     await killed_amid_saves(native, firmware, tiny_microphone, storage, cut)
     async with (
         emulate(native, firmware, tiny_microphone, storage=storage) as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
     ):
         assert device.welcome.saves == device.welcome.last_step == sum(whole) > 3
 
@@ -146,7 +148,7 @@ async def test_a_full_storage_is_an_error_and_the_board_goes_on(
     firmware, configuration = build(native, tiny_bundle), replace(configure_sgd(cut=2), run=RUN)
     async with (
         emulate(native, firmware, tiny_microphone, storage=tmp_path / "storage") as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
     ):
         await device.configure(configuration)
         await train(device, STEPS[:1])

@@ -510,3 +510,21 @@ def test_no_recording_crosses_the_line() -> None:
     assert len(seen) > smashed.values.size
     raw = bench.recordings[1].tobytes()
     assert not any(raw[i : i + 16] in seen for i in range(len(raw) - 16))
+
+
+@pytest.mark.parametrize("forget", [False, True])
+def test_with_the_answer_to_a_new_key_or_to_none_the_connection_ends(forget: bool) -> None:
+    bench = Bench(small_layer(), storage_bytes=4096, keyed=True)
+    assert bench.connect().device_id == bytes(8)
+    device_id = b"a device"
+    bench.host.provision(device_id, bytes(32))
+    assert bench.event() == m.Provisioned(device_id=device_id)
+    bench.rest()
+    if forget:
+        assert bench.connect().device_id == device_id
+        bench.host.forget()
+        assert bench.event() == m.Forgotten()
+        bench.rest()
+    bench.host.stats()
+    assert isinstance(bench.event(), Lost)
+    assert bench.connect().device_id == (bytes(8) if forget else device_id)

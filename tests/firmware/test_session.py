@@ -34,8 +34,8 @@ MESSAGES: dict[str, m.Message] = {
 # The table of SPEC.md, section 3.2; messages wait in CAPTURING, SENDING and SAVING.
 TAKES = {
     "CONNECTED": "HELLO",
-    "GREETED": "HELLO CONFIGURE READ STATS RESTORE",
-    "READY": "HELLO CONFIGURE SAMPLE APPLY CLEAR RESCALE READ STATS SAVE RESTORE",
+    "GREETED": "HELLO CONFIGURE READ STATS RESTORE PROVISION FORGET",
+    "READY": "HELLO CONFIGURE SAMPLE APPLY CLEAR RESCALE READ STATS SAVE RESTORE PROVISION FORGET",
     "AWAITING": "GRADIENT SAMPLE CLEAR CONFIGURE HELLO READ STATS RESTORE",
     "ADDING": "PIECE",
 }
@@ -82,7 +82,7 @@ def test_what_changes_replies_waits_for_them() -> None:
     board = Board()
     board.greet()
     waiting = {name for name, x in MESSAGES.items() if board.lib.cl_session_waits(board.session, x.KIND, 1)}
-    assert waiting == {"CONFIGURE", "APPLY", "RESCALE", "SAVE", "RESTORE"}
+    assert waiting == {"CONFIGURE", "APPLY", "RESCALE", "SAVE", "RESTORE", "PROVISION", "FORGET"}
     assert not any(board.lib.cl_session_waits(board.session, x.KIND, 0) for x in MESSAGES.values())
 
 

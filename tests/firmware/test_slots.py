@@ -13,7 +13,8 @@ from core import SOURCE, core_library
 from ram_storage import STORAGE_ERROR, RamStorage
 
 from cutlayer_boards.errors import BoardError
-from cutlayer_boards.storage import read_device_id, write_key
+from cutlayer_boards.keys import DeviceKey
+from cutlayer_boards.storage import read_key, write_key
 from cutlayer_host.codes import ErrorCode
 
 if TYPE_CHECKING:
@@ -239,13 +240,13 @@ def test_a_read_beyond_the_body_is_refused() -> None:
 
 def test_a_key_that_python_writes_is_what_the_firmware_reads(tmp_path: Path) -> None:
     path = tmp_path / "storage"
-    for number in range(5):
-        device_id, key = bytes([number] * 8), bytes([0x80 + number] * 32)
-        write_key(path, device_id, key)
-        assert read_device_id(path) == device_id
+    for number in range(1, 6):
+        key = DeviceKey(bytes([number] * 8), bytes([0x80 + number] * 32))
+        write_key(path, key)
+        assert read_key(path) == key
         slots = Slots(ram(data=path.read_bytes()), KEY)
-        assert slots.newest == device_id + key
-        assert slots.slots.sequence == number + 1
+        assert slots.newest == key.device_id + key.secret
+        assert slots.slots.sequence == number
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -259,20 +260,21 @@ def test_python_goes_on_where_the_firmware_wrote(tmp_path: Path, sequence: int) 
         assert slots.put(bytes([number] * 40)) >= 0
         path = tmp_path / f"storage {number}"
         path.write_bytes(storage.data)
-        assert read_device_id(path) == bytes([number] * 8)
-        write_key(path, bytes(8), bytes(32))
+        assert read_key(path) == DeviceKey(bytes([number] * 8), bytes([number] * 32))
+        write_key(path, DeviceKey(bytes(8), bytes(32)))
         after = ram(data=path.read_bytes())
         assert Slots(after, KEY).newest == bytes(40)
+        assert read_key(path) is None
         assert Slots(after).newest == b"what was learned"
     assert slots.put(b"") >= 0
     path.write_bytes(storage.data)
-    assert read_device_id(path) is None
+    assert read_key(path) is None
 
 
 def test_a_storage_file_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(BoardError, match="cannot be read"):
-        read_device_id(tmp_path / "none")
+        read_key(tmp_path / "none")
     with pytest.raises(BoardError, match="cannot be written"):
-        write_key(tmp_path, bytes(8), bytes(32))
+        write_key(tmp_path, DeviceKey(bytes(8), bytes(32)))
     (tmp_path / "short").write_bytes(b"short")
-    assert read_device_id(tmp_path / "short") is None
+    assert read_key(tmp_path / "short") is None

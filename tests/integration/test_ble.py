@@ -31,6 +31,7 @@ from cutlayer_host.worker import TailWorker
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from cutlayer_boards.emulator import Node
     from cutlayer_host.transports import Transport
 
 NATIVE = board("native")
@@ -43,14 +44,14 @@ Outcome = tuple[int | None, int, bytes, bytes]
 """CRCs of the board's and of the tail's weights, the board's master weights, its moments."""
 
 
-async def train_over(tiny: TinyBoard, open_pipe: Opener) -> tuple[Outcome, int]:
+async def train_over(tiny: TinyBoard, node: Node, open_pipe: Opener) -> tuple[Outcome, int]:
     """Trains, and connects anew whenever the link is lost; returns how often it had to."""
     opened = 0
 
     async def connect() -> Device:
         nonlocal opened
         opened += 1
-        return await Device.open(await open_pipe())
+        return await Device.open(await open_pipe(), key=node.key)
 
     async with TailWorker() as worker:
         tail = await worker.run(Tail.load, tiny.bundle / "tail.keras", TailSettings())
@@ -87,7 +88,7 @@ async def reached(air: FaultyAir, url: str, stack: str, mtu: int, **options: Any
 def over_socket(tiny: TinyBoard) -> Outcome:
     async def run() -> Outcome:
         async with emulate(NATIVE, tiny.firmware, tiny.microphone) as node:
-            outcome, _ = await train_over(tiny, lambda: open_transport(node.url))
+            outcome, _ = await train_over(tiny, node, lambda: open_transport(node.url))
             return outcome
 
     return asyncio.run(run())
@@ -111,7 +112,7 @@ async def test_lost_notifications_and_cut_links_change_nothing(
         emulate(NATIVE, tiny.firmware, tiny.microphone) as node,
         reached(air, node.url, stack, mtu) as open_pipe,
     ):
-        outcome, opened = await train_over(tiny, open_pipe)
+        outcome, opened = await train_over(tiny, node, open_pipe)
     assert outcome == over_socket
     assert opened == 1
     assert air.cuts_made == [*WAYS, *WAYS][:5]
@@ -125,7 +126,7 @@ async def test_writes_are_lost_too(tiny: TinyBoard, over_socket: Outcome) -> Non
         emulate(NATIVE, tiny.firmware, tiny.microphone) as node,
         reached(air, node.url, "bumble", 247) as open_pipe,
     ):
-        outcome, _ = await train_over(tiny, open_pipe)
+        outcome, _ = await train_over(tiny, node, open_pipe)
     assert outcome == over_socket
     assert air.lost > 10
 
@@ -139,6 +140,6 @@ async def test_a_board_that_was_away_too_long_is_connected_to_anew(
         emulate(NATIVE, tiny.firmware, tiny.microphone) as node,
         reached(air, node.url, "bumble", 247, reconnect_seconds=0.0) as open_pipe,
     ):
-        outcome, opened = await train_over(tiny, open_pipe)
+        outcome, opened = await train_over(tiny, node, open_pipe)
     assert outcome == over_socket
     assert opened == len(air.cuts_made) + 1 == 6

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 from tflm_cut import smashed_by_tflm
 from tiny_board import RECORDINGS, SHAPE, TinyBoard
 
+from cutlayer_boards.keys import DeviceKey, Keys
+from cutlayer_boards.storage import read_key, write_key
 from cutlayer_converter.bundle import load_manifest
 from cutlayer_host.cli import main
 from cutlayer_host.device import connect
@@ -21,7 +24,6 @@ from cutlayer_host.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HELD_OUT = range(64, RECORDINGS)
 
@@ -36,6 +38,13 @@ def running(tiny: TinyBoard, folder: Path, *more: str) -> Iterator[str]:
         "--microphone",
         str(tiny.microphone),
     ]
+    if "--storage" not in more:
+        more = ("--storage", str(folder / "fresh"))
+    storage = Path(more[-1])
+    if (device := read_key(storage) if storage.exists() else None) is None:
+        device = DeviceKey.fresh()
+        write_key(storage, device)
+    Keys.default().add(device)
     with subprocess.Popen(
         [*command, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
@@ -47,7 +56,7 @@ def running(tiny: TinyBoard, folder: Path, *more: str) -> Iterator[str]:
 
 async def look(url: str, run: int, rescale: float) -> np.ndarray:
     """The smashed data of the recordings held out, as the board has it after a change of scale."""
-    async with connect(url) as device:
+    async with connect(url, key=Keys.default().find) as device:
         welcome, adam = device.welcome, {"momentum": 0.9, "beta2": 0.999, "epsilon": 1e-7}
         cut = welcome.cut_count - 1
         await device.configure(Configure(restart=False, run=run, cut=cut, optimizer=Optimizer.ADAM, **adam))

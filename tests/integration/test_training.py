@@ -12,7 +12,9 @@ import pytest
 from tiny_board import RECORDINGS, TinyBoard
 
 from cutlayer_boards.emulator import emulate
+from cutlayer_boards.keys import DeviceKey, Keys
 from cutlayer_boards.spec import board
+from cutlayer_boards.storage import write_key
 from cutlayer_converter.bundle import load_manifest
 from cutlayer_host.cli import main
 from cutlayer_host.device import Device, connect
@@ -54,7 +56,10 @@ async def train_and_measure(
 async def train_once(
     tiny: TinyBoard, settings: TrainSettings = SETTINGS
 ) -> tuple[Evaluation, TrainReport, Evaluation]:
-    async with emulate(NATIVE, tiny.firmware, tiny.microphone) as node, connect(node.url) as device:
+    async with (
+        emulate(NATIVE, tiny.firmware, tiny.microphone) as node,
+        connect(node.url, key=node.key) as device,
+    ):
         return await train_and_measure(device, tiny, settings)
 
 
@@ -91,7 +96,7 @@ async def test_a_bad_link_changes_nothing(
 ) -> None:
     async with emulate(NATIVE, tiny.firmware, tiny.microphone) as node:
         transport = FaultyTransport(await open_transport(node.url), FaultRates(0.005, 0.005, seed))
-        device = await Device.open(transport)
+        device = await Device.open(transport, key=node.key)
         try:
             _, report, _ = await train_and_measure(device, tiny, SETTINGS)
         finally:
@@ -109,7 +114,10 @@ async def test_smaller_codecs_learn_too(tiny: TinyBoard, activations: int, gradi
 
 
 async def test_a_frozen_head_stays_as_it_was(tiny: TinyBoard) -> None:
-    async with emulate(NATIVE, tiny.firmware, tiny.microphone) as node, connect(node.url) as device:
+    async with (
+        emulate(NATIVE, tiny.firmware, tiny.microphone) as node,
+        connect(node.url, key=node.key) as device,
+    ):
         before = await device.read(Section.MASTER)
         measured, report, after = await train_and_measure(device, tiny, replace(SETTINGS, update_head=False))
         assert await device.read(Section.MASTER) == before
@@ -129,7 +137,8 @@ async def test_a_lost_connection_is_taken_up_again(
     async def reconnect() -> Device:
         nonlocal opened
         opened += 1
-        return await Device.open(CutTransport(await open_transport(node.url), next(left, 1 << 30)))
+        pipe = CutTransport(await open_transport(node.url), next(left, 1 << 30))
+        return await Device.open(pipe, key=node.key)
 
     async with emulate(NATIVE, tiny.firmware, tiny.microphone) as node, TailWorker() as worker:
         tail = await worker.run(Tail.load, tiny.bundle / "tail.keras", TailSettings())
@@ -154,12 +163,15 @@ async def test_several_boards_at_once(tiny: TinyBoard, tmp_path: Path) -> None:
         events.append(event)
 
     store = Store(tmp_path)
-    server = Server(lesson, lambda device: store.begin(device.welcome, device.url, tiny.bundle, {}))
     async with (
         emulate(NATIVE, tiny.firmware, tiny.microphone) as one,
         emulate(NATIVE, tiny.firmware, tiny.microphone) as two,
         emulate(NATIVE, tiny.firmware, tiny.microphone) as three,
     ):
+        keys = {node.device.device_id: node.device.secret for node in (one, two, three)}
+        server = Server(
+            lesson, lambda device: store.begin(device.welcome, device.url, tiny.bundle, {}), key=keys.get
+        )
         await server.serve(tell, [one.url, two.url, three.url, "unix:///nowhere"])
     results = [event.result for event in events if isinstance(event, Finished)]
     assert len(results) == 3
@@ -171,7 +183,7 @@ async def test_several_boards_at_once(tiny: TinyBoard, tmp_path: Path) -> None:
 async def test_a_board_that_dies_is_a_lost_link(tiny: TinyBoard) -> None:
     async with (
         emulate(NATIVE, tiny.firmware, tiny.microphone) as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
         TailWorker() as worker,
     ):
         tail = await worker.run(Tail.load, tiny.bundle / "tail.keras", TailSettings())
@@ -190,7 +202,10 @@ async def test_the_wrong_bundle_is_refused(tiny: TinyBoard, tmp_path: Path) -> N
     text = (tiny.bundle / "manifest.json").read_text()
     running = load_manifest(tiny.bundle).model_id
     (tmp_path / "manifest.json").write_text(text.replace(running, "ab" * 32))
-    async with emulate(NATIVE, tiny.firmware, tiny.microphone) as node, connect(node.url) as device:
+    async with (
+        emulate(NATIVE, tiny.firmware, tiny.microphone) as node,
+        connect(node.url, key=node.key) as device,
+    ):
         manifest = load_manifest(tmp_path)
         with pytest.raises(BundleMismatch, match=f"{running[:12]}.*abababababab"):
             device.require_model(manifest.model_id, tmp_path)
@@ -199,7 +214,7 @@ async def test_the_wrong_bundle_is_refused(tiny: TinyBoard, tmp_path: Path) -> N
 async def test_what_a_board_refuses_is_said(tiny: TinyBoard) -> None:
     async with (
         emulate(NATIVE, tiny.firmware, tiny.microphone) as node,
-        connect(node.url) as device,
+        connect(node.url, key=node.key) as device,
         TailWorker() as worker,
     ):
         tail = await worker.run(Tail.load, tiny.bundle / "tail.keras", TailSettings())
@@ -218,7 +233,10 @@ def test_the_command_trains_and_prints_json(
     tiny: TinyBoard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [str(tiny.firmware.path), "--listen", f"unix:{tmp_path}/link"]
-    command += ["--microphone", str(tiny.microphone)]
+    command += ["--microphone", str(tiny.microphone), "--storage", str(tmp_path / "storage")]
+    device = DeviceKey.fresh()
+    write_key(tmp_path / "storage", device)
+    Keys.default().add(device)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:

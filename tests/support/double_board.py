@@ -50,7 +50,7 @@ class Reach:
         pump = self.board.serve(board_end)
         pump.start()
         self._stack.push_async_callback(pump.close)
-        device = await Device.open(wrap(host), **options)
+        device = await Device.open(wrap(host), **{"key": None} | options)
         self._stack.push_async_callback(device.close)
         return device
 

@@ -18,7 +18,8 @@ from choices import Choices
 from core import SOURCE, core_library
 
 from cutlayer_boards.errors import CutlayerError
-from cutlayer_boards.storage import read_device_id
+from cutlayer_boards.keys import DeviceKey
+from cutlayer_boards.storage import read_key
 from cutlayer_converter.bundle import load_manifest
 from cutlayer_host import messages as m
 from cutlayer_host import tensors
@@ -484,11 +485,12 @@ def key_slots(data: bytes) -> None:
     assert lib.cl_slots_open(slots, storage, lib.CL_SLOTS_KEY) == 0
     newest = lib.cl_slots_newest(slots)
     expected = None
-    if newest >= 0 and (count := min(slots.slots[newest].body_bytes, 8)):
-        out = ffi.new("uint8_t[]", 8)
-        assert lib.cl_slots_read(slots, newest, 0, out, count) == 0
-        expected = bytes(ffi.buffer(out, count))
-    assert read_device_id(path) == expected
+    if newest >= 0 and slots.slots[newest].body_bytes == 40:
+        out = ffi.new("uint8_t[]", 40)
+        assert lib.cl_slots_read(slots, newest, 0, out, 40) == 0
+        body = bytes(ffi.buffer(out))
+        expected = DeviceKey(body[:8], body[8:]) if any(body[:8]) else None
+    assert read_key(path) == expected
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

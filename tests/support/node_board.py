@@ -72,6 +72,7 @@ class NodeBoard:
     on_capture: called in each step of the sensor; a code that it gives is what the sensor returns.
     ops: runs of the head's first op.
     storage: where saves go, when there are `storage_bytes`; it outlives `reset`.
+    key: device_id and key that the guard was last given, with `keyed`; None for none.
     first_cut: the shallowest that a host may choose.
     defines: of the firmware's build.
     on_tick: called when the node asks for the time of its figures, before and after each piece of work.
@@ -91,6 +92,7 @@ class NodeBoard:
         memory_bytes: int | None = None,
         master: int = 0,
         storage_bytes: int = 0,
+        keyed: bool = False,
         first_cut: int = 0,
         defines: tuple[str, ...] = (),
         **medium: Any,
@@ -120,6 +122,9 @@ class NodeBoard:
         self.memory = self._block + (-address % 16)
         self.storage = RamStorage(self.ffi, storage_bytes, **medium) if storage_bytes else None
         self.saver = self.ffi.new("struct cl_saver *")
+        self.keys = self.ffi.new("struct cl_keys *")
+        self.key: bytes | None = None
+        self._set_key = self._callback("void(void *, const uint8_t *, const uint8_t *)", self._keep_key)
         self.config = self.ffi.new(
             "struct cl_node_config *",
             {
@@ -127,6 +132,7 @@ class NodeBoard:
                 "model": self.model,
                 "sensor": self._sensor(),
                 "saver": self.saver if self.storage else self.ffi.NULL,
+                "keys": self.keys if keyed else self.ffi.NULL,
                 "memory": self.memory,
                 "memory_bytes": size,
             },
@@ -139,6 +145,11 @@ class NodeBoard:
         self.received.clear()
         if self.storage:
             self.lib.cl_saver_init(self.saver, self.storage.storage)
+        if self.storage and self.config.keys:
+            keys = self.ffi.new(
+                "struct cl_keys_config *", {"storage": self.storage.storage, "set_key": self._set_key}
+            )
+            self.keys_result = int(self.lib.cl_keys_open(self.keys, keys))
         self.init_result = int(self.lib.cl_node_init(self.node, self.config))
 
     def step(self) -> int:
@@ -216,6 +227,10 @@ class NodeBoard:
         self.room -= taken
         self.sent += bytes(self.ffi.buffer(data, taken))
         return taken
+
+    def _keep_key(self, _: Any, device_id: Any, key: Any) -> None:
+        given = (bytes(self.ffi.buffer(device_id, 8)) + bytes(self.ffi.buffer(key, 32))) if key else None
+        self.key = given
 
     def _tick(self, _: Any) -> int:
         self.ticks += 1

@@ -158,9 +158,13 @@ def test_sources_are_copied_only_when_they_differ(bundle_script, tmp_path) -> No
 
 
 def test_header_says_memory_and_sensor(bundle_script) -> None:
-    assert b"#define CUTLAYER_NODE_BYTES 4711\n" in bundle_script.build_header(4711, "audio")
-    assert b"#define CUTLAYER_SENSOR_AUDIO 1\n" in bundle_script.build_header(4711, "audio")
-    assert b"#define CUTLAYER_SENSOR_AUDIO 0\n" in bundle_script.build_header(4711, "recorded")
+    header = bundle_script.build_header(4711, "audio", insecure=False)
+    assert b"#define CUTLAYER_NODE_BYTES 4711\n" in header
+    assert b"#define CUTLAYER_SENSOR_AUDIO 1\n" in header
+    assert b"#define CUTLAYER_INSECURE 0\n" in header
+    header = bundle_script.build_header(4711, "recorded", insecure=True)
+    assert b"#define CUTLAYER_SENSOR_AUDIO 0\n" in header
+    assert b"#define CUTLAYER_INSECURE 1\n" in header
 
 
 def archive(files: dict[str, bytes]) -> bytes:

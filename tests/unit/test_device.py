@@ -26,7 +26,7 @@ from cutlayer_host.errors import (
 from cutlayer_host.guard import BoardGuard
 from cutlayer_host.link import Parameters
 from cutlayer_host.messages import Configure, Section
-from cutlayer_host.session import HostSession, Refused, SmashedData
+from cutlayer_host.session import Refused, SmashedData
 from cutlayer_host.transports import memory_pair
 from cutlayer_host.transports.faulty import FaultRates, FaultyTransport, MuteTransport
 from cutlayer_host.wire import FrameDecoder, encode_frame
@@ -184,7 +184,7 @@ async def test_closing_a_device_ends_its_requests() -> None:
 async def test_nobody_there() -> None:
     host, _ = memory_pair("silent")
     with pytest.raises(LinkLost, match="no board answered for 0 s") as caught:
-        await Device.open(host, greeting_seconds=0)
+        await Device.open(host, key=None, greeting_seconds=0)
     assert caught.value.hint
     with pytest.raises(TransportError):
         await host.write(b"closed")
@@ -197,7 +197,7 @@ async def test_a_board_that_falls_silent() -> None:
         mute.append(MuteTransport(inner))
         return mute[0]
 
-    async with reached(double_board(), wrap=wrap, session=HostSession(dead_ms=20)) as device:
+    async with reached(double_board(), wrap=wrap, dead_ms=20) as device:
         await device.configure(Configure())
         mute[0].muted = True
         with pytest.raises(LinkLost, match="silent"):
@@ -206,7 +206,7 @@ async def test_a_board_that_falls_silent() -> None:
 
 async def test_another_version_of_the_wire() -> None:
     host, board = memory_pair()
-    asked = asyncio.create_task(Device.open(host))
+    asked = asyncio.create_task(Device.open(host, key=None))
     (body,) = FrameDecoder(4096).receive(await board.read(999))
     answer = bytearray(body)
     answer[0] = 2
@@ -219,7 +219,7 @@ async def test_another_version_of_the_wire() -> None:
 
 async def test_connect_names_what_it_cannot_open() -> None:
     with pytest.raises(TransportError, match="unix:///nowhere"):
-        async with connect("unix:///nowhere"):
+        async with connect("unix:///nowhere", key=None):
             raise AssertionError
 
 
@@ -250,16 +250,15 @@ async def test_keys_that_do_not_fit_are_named(
     sealed: bool, keys: dict[bytes, bytes] | None, said: str
 ) -> None:
     board = double_board(guard=BoardGuard(bytes(8), bytes(32)) if sealed else None)
-    session = HostSession(key=None if keys is None else keys.get)
     with pytest.raises(KeyMismatch, match=said) as caught:
-        async with reached(board, session=session):
+        async with reached(board, key=None if keys is None else keys.get):
             pass
     assert caught.value.hint
 
 
 async def test_a_device_with_its_key_is_used_as_ever() -> None:
     board = double_board(guard=BoardGuard(bytes(8), bytes(32)))
-    async with reached(board, session=HostSession(key=lambda _: bytes(32))) as device:
+    async with reached(board, key=lambda _: bytes(32)) as device:
         await device.configure(Configure(restart=True))
         assert (await sample(device)).values.shape == (64,)
         assert device.session.link.seal is not None

@@ -64,7 +64,7 @@ async def serve(
     *dialling: BoardDouble, urls: tuple[str, ...] = (), boards: int | None = None
 ) -> list[ServerEvent]:
     events: list[ServerEvent] = []
-    server = Server(PlainLesson)
+    server = Server(PlainLesson, key=None)
     async with asyncio.TaskGroup() as tasks:
 
         async def tell(event: ServerEvent) -> None:
@@ -101,7 +101,7 @@ async def test_what_goes_wrong_with_one_board_leaves_the_others_alone() -> None:
 
 async def test_the_queue_is_bounded() -> None:
     """A reader that is slow holds the boards back; nothing is lost."""
-    server = Server(PlainLesson)
+    server = Server(PlainLesson, key=None)
     server._events = asyncio.Queue(1)
     steps: list[int] = []
     board = double_board()
@@ -135,7 +135,7 @@ async def test_cancelling_the_server_ends_its_boards() -> None:
         return PlainLesson(device, worker, reconnect, samples=1_000_000)
 
     dialling: list[asyncio.Task[None]] = []
-    serving = asyncio.create_task(Server(endless).serve(tell, listen="tcp://127.0.0.1:0"))
+    serving = asyncio.create_task(Server(endless, key=None).serve(tell, listen="tcp://127.0.0.1:0"))
     await stepped.wait()
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -149,7 +149,7 @@ async def test_an_address_that_cannot_be_bound() -> None:
         raise AssertionError
 
     with pytest.raises(TransportError, match="cannot listen"):
-        await Server(PlainLesson).serve(tell, listen="tcp://256.0.0.1:1")
+        await Server(PlainLesson, key=None).serve(tell, listen="tcp://256.0.0.1:1")
 
 
 async def dial_until_cut(board: BoardDouble, url: str, after_bytes: int) -> None:
@@ -176,7 +176,7 @@ async def test_a_board_that_dials_in_again_goes_on_with_its_lesson() -> None:
                 tasks.create_task(come_and_go(event.url))
                 tasks.create_task(dial(other, event.url))
 
-        await Server(PlainLesson).serve(tell, listen="tcp://127.0.0.1:0", boards=2)
+        await Server(PlainLesson, key=None).serve(tell, listen="tcp://127.0.0.1:0", boards=2)
     assert [type(event) for event in events if isinstance(event, (Joined, Failed))] == [Joined] * 2
     assert [event.result for event in events if isinstance(event, Finished)] == [{"last_step": 3}] * 2
     assert board.weights_crc == other.weights_crc
@@ -193,7 +193,9 @@ async def test_a_board_that_falls_silent_is_missed_and_the_others_are_served() -
                 tasks.create_task(dial_until_cut(silent, event.url, 900))
                 tasks.create_task(dial(other, event.url))
 
-        await Server(PlainLesson, patience_seconds=0.1).serve(tell, listen="tcp://127.0.0.1:0", boards=2)
+        await Server(PlainLesson, key=None, patience_seconds=0.1).serve(
+            tell, listen="tcp://127.0.0.1:0", boards=2
+        )
     (failed,) = (event for event in events if isinstance(event, Failed))
     assert isinstance(failed.error, BoardAbsent)
     assert "--resume" in (failed.error.hint or "")

@@ -31,7 +31,8 @@
 
 // The part of a receive ring that no credit is given for: the host's frames without payload go
 // there.
-#define CL_NODE_RING_SLACK_BYTES ((CL_WINDOW_SEND_FRAMES + 2u) * CL_LINK_CONTROL_BYTES)
+#define CL_NODE_RING_SLACK_BYTES(seal_bytes)                                                       \
+    ((CL_WINDOW_SEND_FRAMES + 2u) * CL_FRAME_BYTES(CL_LINK_HEADER_BYTES + (seal_bytes)))
 
 // Bytes of a node's memory for a head's arena, cl_train_bytes of its trainable layer and its output
 // channels (both 0 without one): what cl_node_bytes returns, for static arrays.
@@ -44,8 +45,10 @@ struct cl_node_config {
     const struct cl_port *port;
     const struct cl_model *model;
     const struct cl_sensor *sensor;
-    struct cl_saver *saver; // null without storage
-    void *memory;           // aligned to 16
+    struct cl_saver *saver;       // null without storage
+    const struct cl_guard *guard; // null: all connections are plain
+    struct cl_keys *keys;         // of the guard, opened; null without one
+    void *memory;                 // aligned to 16
     uint32_t memory_bytes;
 };
 

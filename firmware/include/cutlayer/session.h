@@ -5,6 +5,7 @@
 #define CUTLAYER_SESSION_H
 
 #include "cutlayer/codec.h"
+#include "cutlayer/keys.h"
 #include "cutlayer/link.h"
 #include "cutlayer/message.h"
 #include "cutlayer/model.h"
@@ -61,7 +62,6 @@ enum cl_counter {
     CL_COUNTER_COUNT,
 };
 
-struct cl_session_config {
 // What a host may do to the weights, whoever it is: the norm of a sample's gradient dL/dy, and the
 // learning rate; beyond is CL_ERROR_LIMIT. A build sets others (boards/NAME.json:
 // cutlayer.gradient_norm_max, cutlayer.learning_rate_max).
@@ -72,6 +72,7 @@ struct cl_session_config {
 #define CL_LEARNING_RATE_MAX 10.0f
 #endif
 
+struct cl_session_config {
     const struct cl_model *model;
     const char *board;        // name for WELCOME
     uint32_t recording_count; // that the sensor has
@@ -81,6 +82,7 @@ struct cl_session_config {
     void *train_memory;       // cl_train_bytes for the layer's optimizer_max, aligned to 8
     uint32_t train_bytes;
     struct cl_saver *saver; // null without storage, or without a trainable layer
+    struct cl_keys *keys;   // null: no host needs a key
 };
 
 struct cl_session {
@@ -91,8 +93,7 @@ struct cl_session {
     uint8_t activation_codec;
     uint8_t gradient_codec;
     uint16_t cut;
-    uint32_t run;                          // lineage of the weights; 0: none
-    uint8_t device_id[CL_DEVICE_ID_BYTES]; // 0 until provisioned
+    uint32_t run; // lineage of the weights; 0: none
 
     // The pending sample.
     struct cl_sample sample;
@@ -104,10 +105,10 @@ struct cl_session {
 
     // Its gradient, and the step.
     uint32_t gradient_next; // first element that has not come
-    float gradient_scale;
     uint32_t squares_left;  // what the sum of g^2 of its elements may still grow by
-    uint8_t has_applied; // `applied` says how the last step went
+    float gradient_scale;
     uint32_t wait_ms;    // until a step may be applied: the node has the clock
+    uint8_t has_applied; // `applied` says how the last step went
     struct cl_applied applied;
 
     uint32_t counters[CL_COUNTER_COUNT];

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cutlayer_host.commands.options import baud_option, json_option
+from cutlayer_host.commands.options import baud_option, insecure_option, json_option, key_finder
 
 if TYPE_CHECKING:
+    from cutlayer_host.guard import KeyFinder
     from cutlayer_host.transports import BlePeripheral, SerialPort
 
 GREETING_SECONDS = 3.0
@@ -20,16 +21,18 @@ GREETING_SECONDS = 3.0
 @click.command()
 @click.argument("urls", nargs=-1)
 @baud_option
+@insecure_option
 @json_option
-def devices(urls: tuple[str, ...], baud: int | None, as_json: bool) -> None:
+def devices(urls: tuple[str, ...], baud: int | None, insecure: bool, as_json: bool) -> None:
     """List the boards on serial ports and on Bluetooth.
 
     With URLS, greet the boards there instead: emulated ones, say.
     """
     from cutlayer_boards.console import console
 
+    key = key_finder(insecure=insecure)
     with console().status("greeting boards"):
-        found, no_bluetooth = asyncio.run(_greet_all(urls, baud))
+        found, no_bluetooth = asyncio.run(_greet_all(urls, baud, key))
     if as_json:
         from cutlayer_boards.console import print_json
 
@@ -38,13 +41,15 @@ def devices(urls: tuple[str, ...], baud: int | None, as_json: bool) -> None:
     _print(found, no_bluetooth)
 
 
-async def _greet_all(urls: tuple[str, ...], baud: int | None) -> tuple[list[dict[str, Any]], str | None]:
+async def _greet_all(
+    urls: tuple[str, ...], baud: int | None, key: KeyFinder | None
+) -> tuple[list[dict[str, Any]], str | None]:
     """Returns what each board says, and why Bluetooth could not be asked."""
     from cutlayer_host.errors import TransportError
     from cutlayer_host.transports import SerialPort, scan_ble, serial_ports
 
     async def greet(*boards: SerialPort | BlePeripheral) -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(_look_at(board, baud) for board in boards)))
+        return list(await asyncio.gather(*(_look_at(board, baud, key) for board in boards)))
 
     if urls:
         return await greet(*(SerialPort(url, "") for url in urls)), None
@@ -55,28 +60,30 @@ async def _greet_all(urls: tuple[str, ...], baud: int | None) -> tuple[list[dict
         except TransportError as error:
             peripherals, no_bluetooth = [], str(error)
     # One after another: a system's Bluetooth makes one connection at a time.
-    near = [await _greet(peripheral.url, peripheral.title) for peripheral in peripherals]
+    near = [await _greet(peripheral.url, peripheral.title, key=key) for peripheral in peripherals]
     return [*found.result(), *near], no_bluetooth
 
 
-async def _look_at(board: SerialPort | BlePeripheral, baud: int | None) -> dict[str, Any]:
+async def _look_at(
+    board: SerialPort | BlePeripheral, baud: int | None, key: KeyFinder | None
+) -> dict[str, Any]:
     """Greets a board, unless it is behind a port that this user may not open."""
     from cutlayer_boards.usb import DIALOUT
     from cutlayer_host.transports import SerialPort
 
     if not isinstance(board, SerialPort):
-        return await _greet(board.url, board.title)
+        return await _greet(board.url, board.title, key=key)
     looks_like = {"looks_like": list(board.boards)} if board.boards else {}
     if not board.is_ours:
         error = {"error": f"{board.url}: you may not open this port", "next": DIALOUT}
         return {"url": board.url, "title": board.title, **looks_like, **error}
-    found = await _greet(board.url, board.title, baud)
+    found = await _greet(board.url, board.title, baud, key=key)
     if len(board.boards) == 1 and found.get("next"):
         found["next"] = found["next"].replace("flash BOARD", f"flash {board.boards[0]}")
     return {**found, **looks_like}
 
 
-async def _greet(url: str, title: str, baud: int | None = None) -> dict[str, Any]:
+async def _greet(url: str, title: str, baud: int | None = None, *, key: KeyFinder | None) -> dict[str, Any]:
     from cutlayer_boards.errors import CutlayerError
     from cutlayer_host.device import connect
     from cutlayer_host.messages import Flag
@@ -85,7 +92,7 @@ async def _greet(url: str, title: str, baud: int | None = None) -> dict[str, Any
     found: dict[str, Any] = {"url": url, "title": title}
     try:
         named = at_baud(url, baud) if baud else url
-        async with connect(named, greeting_seconds=GREETING_SECONDS) as device:
+        async with connect(named, key=key, greeting_seconds=GREETING_SECONDS) as device:
             welcome, answered_at = device.welcome, device.url
     except CutlayerError as error:
         return {**found, "error": str(error), "next": error.hint}
@@ -96,6 +103,7 @@ async def _greet(url: str, title: str, baud: int | None = None) -> dict[str, Any
         "firmware": ".".join(map(str, welcome.firmware_version)),
         "model_id": welcome.model_id.hex(),
         "trainable": bool(welcome.flags & Flag.TRAINABLE),
+        "device_id": welcome.device_id.hex() if any(welcome.device_id) else None,
         "last_step": welcome.last_step,
         "recordings": welcome.recordings,
         "smashed_count": welcome.smashed_count,
@@ -131,6 +139,7 @@ def _about(device: dict[str, Any]) -> list[str]:
     return [
         *title,
         f"{device['board']}{at}, firmware {device['firmware']}, model {device['model_id'][:12]}",
+        f"device {device['device_id']}, sealed" if device["device_id"] else "no key: what is sent is plain",
         f"{device['recordings']} recordings, step {device['last_step']}, "
         + ("its layer can be trained" if device["trainable"] else "its head cannot be trained"),
     ]

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cutlayer_host.commands.options import baud_option, json_option, store_option
+from cutlayer_host.commands.options import (
+    baud_option,
+    insecure_option,
+    json_option,
+    key_finder,
+    store_option,
+)
 from cutlayer_host.commands.run import command_of
 
 if TYPE_CHECKING:
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
 
     from cutlayer_converter.bundle import Manifest
     from cutlayer_host.device import Device
+    from cutlayer_host.guard import KeyFinder
     from cutlayer_host.meeting import Meeting
     from cutlayer_host.messages import Welcome
     from cutlayer_host.store import RunSummary
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--device", "url", metavar="URL", help="The board that learned; without it the tail alone.")
 @baud_option
+@insecure_option
 @click.option(
     "--bundle",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -50,6 +58,7 @@ def export(
     out: Path,
     url: str | None,
     baud: int | None,
+    insecure: bool,
     bundle: Path | None,
     store_folder: Path,
     as_json: bool,
@@ -78,7 +87,8 @@ def export(
     layer: dict[str, npt.NDArray[Any]] = {}
     if url is not None and head is None:
         url = at_baud(url, baud) if baud else url
-        step, layer = asyncio.run(_read_board(url, folder, summary, kept))
+        key = key_finder(insecure=insecure)
+        step, layer = asyncio.run(_read_board(url, key, folder, summary, kept))
         head = "learned"
     checkpoint = store.load(summary.number, step)
     _check_layer(layer, checkpoint.weights_crc, summary, step)
@@ -131,20 +141,20 @@ def _manifest(folder: Path, summary: RunSummary) -> Manifest:
 
 
 async def _read_board(
-    url: str, bundle: Path, summary: RunSummary, kept: list[int]
+    url: str, key: KeyFinder | None, bundle: Path, summary: RunSummary, kept: list[int]
 ) -> tuple[int, dict[str, npt.NDArray[Any]]]:
     """The newest step that board and store both have, and the board's layer after it."""
     from cutlayer_host.device import connect
     from cutlayer_host.meeting import Way
 
-    async with connect(url) as device:
+    async with connect(url, key=key) as device:
         device.require_model(summary.model_id, bundle)
         meeting = _meet(device.welcome, device.url, summary, kept)
         if meeting.way is Way.STAY:
             return meeting.step, await _read_layer(device)
         await device.restore(summary.lineage, meeting.step)
     # What the restored layer's output scale is, WELCOME tells.
-    async with connect(url) as device:
+    async with connect(url, key=key) as device:
         again = _meet(device.welcome, device.url, summary, kept)
         return again.step, await _read_layer(device)
 

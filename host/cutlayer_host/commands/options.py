@@ -13,6 +13,7 @@ from cutlayer_host.optimizer import OptimizerSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cutlayer_host.guard import KeyFinder
     from cutlayer_host.settings import TrainSettings
     from cutlayer_host.tail import TailSettings
 
@@ -205,6 +206,11 @@ baud_option = click.option(
     metavar="N",
     help="Of the serial port; by itself that of the board with the port's USB ids, or every board's in turn.",
 )
+insecure_option = click.option(
+    "--insecure",
+    is_flag=True,
+    help="Connect in plain, to boards built without keys: others can read and change all that is sent.",
+)
 store_option = click.option(
     "--store",
     "store_folder",
@@ -229,3 +235,21 @@ bundle_option = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="What `cutlayer convert` wrote.",
 )
+
+
+def key_finder(*, insecure: bool) -> KeyFinder | None:
+    """What seals a command's connections: the keys of this computer; or nothing, which is said loudly.
+
+    Raises:
+        KeyFileError: the file of keys cannot be used.
+    """
+    if insecure:
+        click.echo(
+            "WARNING: --insecure: connections are plain; others can read and change all of it", err=True
+        )
+        return None
+    from cutlayer_boards.keys import Keys
+
+    keys = Keys.default()
+    keys.names()
+    return keys.find

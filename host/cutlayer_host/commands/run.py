@@ -12,7 +12,9 @@ from cutlayer_boards.errors import CutlayerError
 from cutlayer_host.commands.options import (
     TrainOptions,
     baud_option,
+    insecure_option,
     json_option,
+    key_finder,
     store_option,
     train_options,
 )
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     "--device", "url", metavar="URL", help="A board that is flashed already, in place of an emulated one."
 )
 @baud_option
+@insecure_option
 @click.option(
     "--microphone",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -61,6 +64,7 @@ def run(
     board_name: str,
     url: str | None,
     baud: int | None,
+    insecure: bool,
     microphone: Path | None,
     bundle: Path,
     store_folder: Path,
@@ -73,6 +77,9 @@ def run(
 
     train = TrainOptions(**options)
     spec = board(board_name)
+    key = key_finder(insecure=insecure)
+    if url is None and spec.insecure and not insecure:
+        raise CutlayerError(f"{spec.name} keeps no key", "connect in plain: --insecure")
     # Through the command line and not by import: the host does not depend on the converter.
     convert = command_of(context, "convert")
     context.invoke(
@@ -88,29 +95,37 @@ def run(
         as_json=False,
     )
     if url is None:
-        result = asyncio.run(_train_emulated(spec, bundle, microphone, train, store_folder))
+        result = asyncio.run(
+            _train_emulated(spec, bundle, microphone, train, store_folder, insecure=insecure)
+        )
     else:
         url = at_baud(url, baud) if baud else url
-        result = asyncio.run(train_device(url, bundle, train, store_folder))
+        result = asyncio.run(train_device(url, bundle, train, store_folder, key=key))
     report_result(result, as_json)
 
 
 async def _train_emulated(
-    spec: BoardSpec, bundle: Path, microphone: Path | None, options: TrainOptions, store_folder: Path
+    spec: BoardSpec,
+    bundle: Path,
+    microphone: Path | None,
+    options: TrainOptions,
+    store_folder: Path,
+    *,
+    insecure: bool,
 ) -> dict[str, Any]:
     from cutlayer_boards.emulator import emulate
 
-    firmware = await _build(spec, bundle)
+    firmware = await _build(spec, bundle, insecure=insecure)
     async with emulate(spec, firmware, microphone) as node:
-        return await train_device(node.url, bundle, options, store_folder)
+        return await train_device(node.url, bundle, options, store_folder, key=node.key)
 
 
-async def _build(spec: BoardSpec, bundle: Path) -> Firmware:
+async def _build(spec: BoardSpec, bundle: Path, *, insecure: bool) -> Firmware:
     from cutlayer_boards.build import build_firmware
     from cutlayer_boards.console import console
 
     with console().status(f"building firmware for {spec.name}"):
-        return await asyncio.to_thread(build_firmware, spec, bundle)
+        return await asyncio.to_thread(build_firmware, spec, bundle, insecure=insecure)
 
 
 def command_of(context: click.Context, name: str) -> click.Command:

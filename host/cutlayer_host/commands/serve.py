@@ -11,7 +11,9 @@ from cutlayer_host.commands.options import (
     TrainOptions,
     baud_option,
     bundle_option,
+    insecure_option,
     json_option,
+    key_finder,
     store_option,
     train_options,
 )
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from cutlayer_host.device import Device
+    from cutlayer_host.guard import KeyFinder
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.run import Run
     from cutlayer_host.server import (
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     help="End after this many boards, else with the last --device.",
 )
 @baud_option
+@insecure_option
 @bundle_option
 @store_option
 @click.option(
@@ -65,6 +69,7 @@ if TYPE_CHECKING:
 def serve(
     urls: tuple[str, ...],
     baud: int | None,
+    insecure: bool,
     listen: str | None,
     boards: int | None,
     bundle: Path,
@@ -85,7 +90,8 @@ def serve(
     from cutlayer_host.transports import at_baud
 
     urls = tuple(at_baud(url, baud) for url in urls) if baud else urls
-    server = _server(bundle, store_folder, resume, boards_at_once, TrainOptions(**options))
+    key = key_finder(insecure=insecure)
+    server = _server(bundle, store_folder, resume, boards_at_once, TrainOptions(**options), key)
     result = asyncio.run(_serve(server, urls, listen, boards, options["samples"]))
     if as_json:
         from cutlayer_boards.console import print_json
@@ -138,7 +144,12 @@ async def _serve(
 
 
 def _server(
-    bundle: Path, store_folder: Path, resume: bool, boards_at_once: int, options: TrainOptions
+    bundle: Path,
+    store_folder: Path,
+    resume: bool,
+    boards_at_once: int,
+    options: TrainOptions,
+    key: KeyFinder | None,
 ) -> Server:
     from cutlayer_converter.bundle import load_manifest
     from cutlayer_host.lesson import Lesson
@@ -165,7 +176,7 @@ def _server(
         last = store.last_of(device_name(device.welcome, device.url)) if resume else None
         return last or open_run(store, device, bundle, options)
 
-    return Server(lesson, run, boards_at_once=boards_at_once, patience_seconds=options.patience)
+    return Server(lesson, run, key=key, boards_at_once=boards_at_once, patience_seconds=options.patience)
 
 
 def _line(event: Listening | Joined | Finished | Stopped | Failed) -> str:

@@ -12,7 +12,9 @@ import click
 from cutlayer_host.commands.options import (
     TrainOptions,
     baud_option,
+    insecure_option,
     json_option,
+    key_finder,
     resume_option,
     store_option,
     train_options,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cutlayer_host.device import Device
+    from cutlayer_host.guard import KeyFinder
     from cutlayer_host.lesson import Curriculum, Lesson
     from cutlayer_host.report import StepDone
     from cutlayer_host.run import Run
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     help="serial:///dev/ttyACM0, ble://NAME, tcp://HOST:PORT, unix:///PATH.",
 )
 @baud_option
+@insecure_option
 @click.option(
     "--bundle",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
 def train(
     url: str,
     baud: int | None,
+    insecure: bool,
     bundle: Path | None,
     store_folder: Path,
     resume: int | None,
@@ -67,6 +72,7 @@ def train(
     from cutlayer_host.transports import at_baud
 
     url = at_baud(url, baud) if baud else url
+    key = key_finder(insecure=insecure)
     if resume is not None:
         summary = Store.existing(store_folder).run(resume or None)
         bundle = bundle or Path(summary.bundle)
@@ -76,12 +82,18 @@ def train(
         raise click.UsageError("which bundle? give --bundle DIR, what `cutlayer convert` wrote, or --resume")
     else:
         asked = TrainOptions(**options)
-    result = asyncio.run(train_device(url, bundle, asked, store_folder, resume))
+    result = asyncio.run(train_device(url, bundle, asked, store_folder, resume, key=key))
     report_result(result, as_json)
 
 
 async def train_device(
-    url: str, bundle: Path, options: TrainOptions, store_folder: Path, resume: int | None = None
+    url: str,
+    bundle: Path,
+    options: TrainOptions,
+    store_folder: Path,
+    resume: int | None = None,
+    *,
+    key: KeyFinder | None,
 ) -> dict[str, Any]:
     """Trains the board at `url` with a progress bar, and returns the lesson's result."""
     from cutlayer_boards.console import progress
@@ -95,9 +107,9 @@ async def train_device(
     curriculum = read_curriculum(options)
 
     async def reconnect() -> Device:
-        return await reopen_device(lesson.device.url, options.patience)
+        return await reopen_device(lesson.device.url, options.patience, key=key)
 
-    async with connect(url) as device, TailWorker() as worker:
+    async with connect(url, key=key) as device, TailWorker() as worker:
         device.require_model(manifest.model_id, bundle)
         lesson = Lesson(
             device,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cutlayer/engine.h"
+#include "link_state.h"
 
 #define READ_BYTES 128u // at a time, on the stack
 #define READS_PER_STEP 8
@@ -129,22 +130,35 @@ static void take_events(struct cl_node *node)
     }
 }
 
+// The longest payload with its seal. Sealed frames without payload leave less of the ring to the
+// others; a full window of these still has to fit.
+static uint32_t payload_in_ring(uint32_t ring_bytes, uint32_t seal_bytes)
+{
+    const uint32_t frames = seal_bytes ? CL_NODE_WINDOW_FRAMES : 1u;
+    uint32_t longest = CL_NODE_MAX_PAYLOAD;
+    while (CL_FRAME_BYTES(CL_LINK_HEADER_BYTES + longest) > ring_bytes ||
+           (CL_FRAME_BYTES(CL_LINK_HEADER_BYTES + longest) * frames > ring_bytes &&
+            longest > CL_LINK_PAYLOAD_MIN + seal_bytes)) {
+        longest--;
+    }
+    return longest;
+}
+
 int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config)
 {
     const struct cl_port *port = config->port;
     const struct cl_model *model = config->model;
+    uint32_t seal_bytes = config->guard ? CL_GUARD_FRAME_BYTES : 0;
+    uint32_t slack_bytes = CL_NODE_RING_SLACK_BYTES(seal_bytes);
     if (!port || !port->read || !port->write || !port->now_ms || !model || !config->sensor ||
         (uintptr_t)config->memory % 16u != 0 || model->head.cut_count == 0 ||
         port->receive_bytes <
-            CL_NODE_RING_SLACK_BYTES + CL_FRAME_BYTES(CL_LINK_HEADER_BYTES + CL_LINK_PAYLOAD_MIN)) {
+            slack_bytes + CL_FRAME_BYTES(CL_LINK_HEADER_BYTES + CL_LINK_PAYLOAD_MIN + seal_bytes)) {
         return CL_ERROR_ARGUMENT;
     }
-    uint32_t ring_bytes = port->receive_bytes - CL_NODE_RING_SLACK_BYTES;
-    uint32_t max_payload = CL_NODE_MAX_PAYLOAD;
-    while (CL_FRAME_BYTES(CL_LINK_HEADER_BYTES + max_payload) > ring_bytes) {
-        max_payload--;
-    }
-    struct parts parts = layout(model, max_payload, config->memory);
+    uint32_t ring_bytes = port->receive_bytes - slack_bytes;
+    uint32_t sealed_max = payload_in_ring(ring_bytes, seal_bytes);
+    struct parts parts = layout(model, sealed_max, config->memory);
     if (!config->memory || config->memory_bytes < parts.bytes) {
         return CL_ERROR_MEMORY;
     }
@@ -152,9 +166,10 @@ int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config)
     node->config = *config;
     struct cl_link_config link = {
         .role = CL_LINK_BOARD,
-        .max_payload = (uint16_t)max_payload,
+        .max_payload = (uint16_t)(sealed_max - seal_bytes),
         .window_frames = CL_NODE_WINDOW_FRAMES,
         .window_bytes = (uint16_t)(ring_bytes < UINT16_MAX ? ring_bytes : UINT16_MAX),
+        .guard = config->guard,
         .encode = encode,
         .context = node,
         .memory = parts.link,
@@ -170,6 +185,7 @@ int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config)
         .train_memory = parts.train,
         .train_bytes = parts.train_bytes,
         .saver = model->trainable ? config->saver : 0,
+        .keys = config->keys,
     };
     int32_t result = cl_link_init(&node->link, &link);
     if (result >= 0) {
@@ -314,10 +330,20 @@ static int32_t take_message(struct cl_node *node)
     return 1;
 }
 
+// With the answer to PROVISION or FORGET a connection ends: the next one has the new key, or none.
+static int ends_connection(const struct cl_node *node)
+{
+    return node->config.keys && node->config.keys->is_new && cl_link_outstanding(&node->link) == 0;
+}
+
 // Returns the ms until there is more to do, at most IDLE_MS.
 static uint32_t work(struct cl_node *node)
 {
     take_events(node);
+    if (ends_connection(node)) {
+        cl_link_lose(&node->link);
+        return 0;
+    }
     if (node->session.state == CL_STATE_CAPTURING) {
         return capture(node);
     }

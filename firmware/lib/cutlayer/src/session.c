@@ -307,6 +307,17 @@ static int32_t on_saver(struct cl_session *session, const struct cl_message *mes
     return saver ? saver->calls->take(saver, session, message, reply) : CL_ERROR_STORAGE;
 }
 
+// PROVISION and FORGET.
+static int32_t on_keys(struct cl_session *session, const struct cl_message *message,
+                       struct cl_link_token *reply)
+{
+    struct cl_keys *keys = session->config.keys;
+    const uint8_t answer = message->kind == CL_PROVISION ? CL_PROVISIONED : CL_FORGOTTEN;
+    const int32_t result = keys ? keys->take(keys, message) : CL_ERROR_KEY;
+    *reply = cl_session_token(answer, 0, 0, 0);
+    return result < 0 ? result : 1;
+}
+
 // --- states (SPEC.md, section 3.2) ---
 
 #define IN(state) (1u << (state))
@@ -341,6 +352,8 @@ static const struct rule {
     {CL_STATS, GREETED | READY | AWAITING, SAME, on_stats},
     {CL_SAVE, READY, CL_STATE_SAVING, on_saver},
     {CL_RESTORE, GREETED | READY | AWAITING, CL_STATE_GREETED, on_saver},
+    {CL_PROVISION, GREETED | READY, SAME, on_keys},
+    {CL_FORGET, GREETED | READY, SAME, on_keys},
     {CL_EVENT_CAPTURED, CAPTURING, CL_STATE_SENDING, 0},
     {CL_EVENT_FAILED, CAPTURING, CL_STATE_READY, 0},
     {CL_EVENT_SENT, SENDING, CL_STATE_READY, 0},
@@ -368,6 +381,9 @@ int32_t cl_session_event(struct cl_session *session, enum cl_event event)
         return CL_ERROR_STATE;
     }
     session->state = (enum cl_state)rule->to;
+    if (event == CL_EVENT_OPENED && session->config.keys) {
+        session->config.keys->is_new = 0;
+    }
     if (event == CL_EVENT_OPENED || event == CL_EVENT_DROPPED) {
         drop_step(session);
     }
@@ -377,8 +393,10 @@ int32_t cl_session_event(struct cl_session *session, enum cl_event event)
 int32_t cl_session_waits(const struct cl_session *session, uint8_t kind, uint32_t outstanding)
 {
     int changes = kind == CL_CONFIGURE || kind == CL_APPLY || kind == CL_RESCALE ||
-                  kind == CL_SAVE || kind == CL_RESTORE;
-    int is_busy = (IN(session->state) & (CAPTURING | SENDING | SAVING)) != 0;
+                  kind == CL_SAVE || kind == CL_RESTORE || kind == CL_PROVISION ||
+                  kind == CL_FORGET;
+    int is_busy = (IN(session->state) & (CAPTURING | SENDING | SAVING)) != 0 ||
+                  (session->config.keys && session->config.keys->is_new);
     return is_busy || (changes && outstanding > 0);
 }
 
@@ -387,6 +405,10 @@ static int32_t follow(struct cl_session *session, const struct cl_message *messa
                       struct cl_link_token *reply)
 {
     const struct rule *rule = rule_for(session, message->kind);
+    const struct cl_keys *keys = session->config.keys;
+    if (keys && !keys->has_key && message->kind != CL_HELLO && message->kind != CL_PROVISION) {
+        return CL_ERROR_KEY;
+    }
     if (!rule) {
         return CL_ERROR_STATE;
     }

@@ -45,7 +45,9 @@ static int32_t encode_welcome(const struct cl_session *session, uint8_t *payload
     if (session->config.saver) {
         session->config.saver->calls->describe(session->config.saver, session, &welcome);
     }
-    memcpy(welcome.device_id, session->device_id, CL_DEVICE_ID_BYTES);
+    if (session->config.keys) {
+        memcpy(welcome.device_id, session->config.keys->device_id, CL_DEVICE_ID_BYTES);
+    }
     return cl_welcome_encode(&welcome, payload);
 }
 
@@ -163,6 +165,10 @@ int32_t cl_session_encode(const struct cl_session *session, const struct cl_link
     case CL_RESTORED:
         return session->config.saver->calls->encode(session->config.saver, session,
                                                     TOKEN_KIND(token), payload);
+    case CL_PROVISIONED:
+        return cl_provisioned_encode(session->config.keys->device_id, payload);
+    case CL_FORGOTTEN:
+        return cl_forgotten_encode(payload);
     case CL_STATS_ARE:
         return cl_stats_are_encode(session->counters, CL_COUNTER_COUNT, payload);
     default:
