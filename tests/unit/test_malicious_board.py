@@ -7,6 +7,8 @@ import contextlib
 import struct
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +19,9 @@ from plain_tail import PlainTail
 from cutlayer_host.codes import ErrorCode, Kind
 from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, NumberError, ProtocolError
 from cutlayer_host.guard import BoardGuard
-from cutlayer_host.lesson import Curriculum
+from cutlayer_host.lesson import Curriculum, Lesson
 from cutlayer_host.messages import (
+    COUNTERS,
     Activation,
     Applied,
     Cleared,
@@ -28,10 +31,12 @@ from cutlayer_host.messages import (
     Message,
     Piece,
     Section,
+    StatsAre,
 )
 from cutlayer_host.optimizer import OptimizerSettings
 from cutlayer_host.pump import READ_BYTES, Pump
 from cutlayer_host.settings import TrainSettings, Visit
+from cutlayer_host.tail import TailSettings
 from cutlayer_host.trainer import Trainer
 from cutlayer_host.worker import TailWorker
 
@@ -163,6 +168,21 @@ async def test_a_section_that_has_no_end_or_is_another(change: dict[str, Any]) -
             await device.read(Section.WEIGHTS)
 
 
+@pytest.mark.parametrize(("n", "counters"), [(0xFFFF, 2), (1, 2), (200, 200)])
+async def test_counters_that_are_not_there_or_that_nobody_knows(n: int, counters: int) -> None:
+    def lie(message: Message) -> bytes:
+        if isinstance(message, StatsAre):
+            return struct.pack(f"<BxH{counters}I", Kind.STATS_ARE, n, *range(counters))
+        return message.encode()
+
+    async with reached(lying(lie)) as device:
+        if n != counters:
+            with pytest.raises(ProtocolError, match="STATS_ARE has"):
+                await device.stats()
+            return
+        assert list((await device.stats()).values()) == list(range(len(COUNTERS)))
+
+
 async def test_a_flood_of_errors_is_not_kept() -> None:
     """The next request tells of them, and the device works once they are over."""
     errors = [Error(about=about, code=ErrorCode.STATE).encode() for about in (Kind.PIECE, 0x33)]
@@ -188,6 +208,39 @@ async def test_a_flood_of_errors_is_not_kept() -> None:
                 refusals.add(error.about)
         assert refusals == {0x33}
         assert (await device.clear()).last_step == 0
+
+
+async def test_a_board_that_has_its_own_key_and_gives_the_name_of_another() -> None:
+    """Or it could take over the lesson that waits for that one."""
+    mine, other = b"device 1", b"device 2"
+    keys = {mine: bytes(32), other: bytes([7] * 32)}
+    for name in (mine, other):
+        board = double_board(device_id=name, guard=BoardGuard(mine, keys[mine]))
+        with contextlib.ExitStack() as stack:
+            if name != mine:
+                wrong = f"device_id is {other.hex()}, the connection's key is that of {mine.hex()}"
+                stack.enter_context(pytest.raises(ProtocolError, match=wrong))
+            async with reached(board, key=keys.get) as device:
+                assert device.welcome.device_id == mine
+
+
+@pytest.mark.parametrize("name", ["smashed_count", "cut_count", "weight_count", "channel_count"])
+async def test_a_board_of_another_size_than_its_bundle(name: str) -> None:
+    """It says the bundle's model id all the same."""
+    sizes = {"smashed_count": 64, "cut_count": 1, "weight_count": 64, "channel_count": 1}
+    sizes[name] += 1
+    layer = SimpleNamespace(weight_count=sizes["weight_count"], channel_count=sizes["channel_count"])
+    manifest: Any = SimpleNamespace(
+        model_id=bytes(32).hex(),
+        smashed=SimpleNamespace(count=sizes["smashed_count"]),
+        cuts=[None] * sizes["cut_count"],
+        trainable=layer,
+    )
+    async with reached(double_board()) as device, TailWorker() as worker:
+        curriculum = Curriculum(samples=4)
+        lesson = Lesson(device, Path("bundle"), manifest, worker, curriculum, SETTINGS, TailSettings())
+        with pytest.raises(DeviceFault, match=f"{name} {sizes[name] - 1}, its bundle has {sizes[name]}"):
+            await anext(lesson.steps())
 
 
 @pytest.mark.parametrize("wait_ms", [15, 0, 60_000])
