@@ -115,7 +115,7 @@ class Server:
         self._patience_seconds = patience_seconds
         self._lessons: set[Lesson] = set()
         self._stopping = False
-        self._missed: dict[str, asyncio.Future[Device]] = {}
+        self._seats: dict[str, _Seat] = {}
 
     def stop(self) -> None:
         """Ends all lessons after the step in hand, with a checkpoint."""
@@ -179,11 +179,18 @@ class Server:
             device = await (
                 Device.open(transport, key=self._key) if transport else open_device(url, key=self._key)
             )
-            if self._comes_back(device):
+            if await self._comes_back(device):
                 return
-            reconnect = self._wait_for(device) if transport else self._call_again(device)
-            async with self._slots:
-                await self._events.put(await self._lesson_of(url, device, reconnect, worker))
+            seat = _Seat(device, device_name(device.welcome, device.url)) if transport else None
+            reconnect = functools.partial(self._wait, seat) if seat else self._call_again(device)
+            try:
+                if seat:
+                    self._seats[seat.name] = seat
+                async with self._slots:
+                    await self._events.put(await self._lesson_of(url, device, reconnect, worker))
+            finally:
+                if seat:
+                    await self._leave(seat)
         except CutlayerError as error:
             await self._events.put(Failed(url, error))
         except Exception as error:  # whatever it is must not take the other boards with it
@@ -217,30 +224,46 @@ class Server:
     def _call_again(self, device: Device) -> Reconnect:
         return functools.partial(reopen_device, device.url, self._patience_seconds, key=self._key)
 
-    def _wait_for(self, device: Device) -> Reconnect:
-        name = device_name(device.welcome, device.url)
+    async def _wait(self, seat: _Seat) -> Device:
+        seat.waiting = True
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                seat.device = await seat.coming.get()
+        except TimeoutError:
+            raise BoardAbsent(
+                f"{seat.device.url}: the board has not dialled in again for {self._patience_seconds:g} s",
+                "start it again; `cutlayer serve --resume` goes on with its run",
+            ) from None
+        finally:
+            seat.waiting = False
+        return seat.device
 
-        async def wait() -> Device:
-            came_back: asyncio.Future[Device] = asyncio.get_running_loop().create_future()
-            self._missed[name] = came_back
-            try:
-                async with asyncio.timeout(self._patience_seconds):
-                    return await came_back
-            except TimeoutError:
-                raise BoardAbsent(
-                    f"{device.url}: the board has not dialled in again for {self._patience_seconds:g} s",
-                    "start it again; `cutlayer serve --resume` goes on with its run",
-                ) from None
-            finally:
-                if self._missed.get(name) is came_back:
-                    del self._missed[name]
+    async def _leave(self, seat: _Seat) -> None:
+        """Gives the seat up; who has just come back to it is hung up on."""
+        if self._seats.get(seat.name) is seat:
+            del self._seats[seat.name]
+        while not seat.coming.empty():
+            await seat.coming.get_nowait().close()
 
-        return wait
+    async def _comes_back(self, device: Device) -> bool:
+        """Hands the device to the lesson that it had; its old link may not be known to be lost yet.
 
-    def _comes_back(self, device: Device) -> bool:
-        """Hands the device to the lesson that waits for it, if one does."""
-        waiting = self._missed.get(device_name(device.welcome, device.url))
-        if waiting is None or waiting.done():
+        That takes a name that has been proved: over a plain link a stranger could take any.
+        """
+        seat = self._seats.get(device_name(device.welcome, device.url))
+        if seat is None or seat.coming.full() or not (seat.waiting or self._key):
             return False
-        waiting.set_result(device)
+        seat.coming.put_nowait(device)
+        if not seat.waiting:
+            await seat.device.close()
         return True
+
+
+class _Seat:
+    """Where the lesson of a board that dials in finds its next connection."""
+
+    def __init__(self, device: Device, name: str) -> None:
+        self.device = device
+        self.name = name
+        self.waiting = False
+        self.coming: asyncio.Queue[Device] = asyncio.Queue(1)

@@ -11,6 +11,8 @@ from double_board import CLASSES, RECORDINGS, double_board
 from plain_tail import PlainTail
 
 from cutlayer_host.errors import BoardAbsent, LinkLost, TransportError
+from cutlayer_host.guard import BoardGuard
+from cutlayer_host.link import Link, Role
 from cutlayer_host.server import Failed, Finished, Joined, Listening, Reconnect, Server, ServerEvent, Stepped
 from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.trainer import Trainer
@@ -199,4 +201,35 @@ async def test_a_board_that_falls_silent_is_missed_and_the_others_are_served() -
     (failed,) = (event for event in events if isinstance(event, Failed))
     assert isinstance(failed.error, BoardAbsent)
     assert "--resume" in (failed.error.hint or "")
+    assert [event.result for event in events if isinstance(event, Finished)] == [{"last_step": 3}]
+
+
+async def test_a_board_that_dials_in_before_its_old_link_is_missed_goes_on_with_its_lesson() -> None:
+    """The old connection is there still, but nobody is at its other end."""
+    key = bytes(range(32))
+    board = double_board(device_id=b"board001", guard=BoardGuard(b"board001", key))
+    events: list[ServerEvent] = []
+    stepped = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+
+        async def come_twice(url: str) -> None:
+            first = board.serve(await open_transport(url))
+            first.start()
+            await stepped.wait()
+            for task in first._tasks:
+                task.cancel()
+            board.link = Link(Role.BOARD, guard=BoardGuard(b"board001", key))
+            await dial(board, url)
+            await first.close()
+
+        async def tell(event: ServerEvent) -> None:
+            events.append(event)
+            if isinstance(event, Listening):
+                tasks.create_task(come_twice(event.url))
+            if isinstance(event, Stepped):
+                stepped.set()
+
+        server = Server(PlainLesson, key=lambda name: key if name == b"board001" else None)
+        await server.serve(tell, listen="tcp://127.0.0.1:0", boards=1)
+    assert len([event for event in events if isinstance(event, Joined)]) == 1
     assert [event.result for event in events if isinstance(event, Finished)] == [{"last_step": 3}]
