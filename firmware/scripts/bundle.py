@@ -6,8 +6,8 @@ copied below the build folder when they differ, and cutlayer_build.h beside them
     CUTLAYER_NODE_BYTES    the node's memory for this model, so that what does not fit is a link error
     CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: head inputs (firmware/lib/recorded).
                            By the head's input, or as CUTLAYER_SENSOR in the environment says.
-    CUTLAYER_INSECURE      1: no host needs a key. Where the board's JSON says so (cutlayer.insecure), because it
-                           has no storage or no randomness, or the environment (CUTLAYER_INSECURE=1).
+    CUTLAYER_INSECURE      1: no host needs a key. Where the board's JSON says so (cutlayer.insecure), because
+                           it has no storage or no randomness, or the environment (CUTLAYER_INSECURE=1).
 
 In the board's .ini, custom_engine = tflm builds the bundle's head for TensorFlow Lite Micro's interpreter;
 custom_engine_bytes = N gives the interpreter that much RAM where the converter's figure is not enough.
