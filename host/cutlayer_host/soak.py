@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_boards.emulator import emulate
-from cutlayer_boards.keys import Keys
+from cutlayer_boards.keys import DeviceKey, Keys
 from cutlayer_host.device import connect
 from cutlayer_host.errors import HostError
 from cutlayer_host.hazard import Hazard
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from cutlayer_boards.build import Firmware
     from cutlayer_boards.spec import BoardSpec
-    from cutlayer_host.guard import KeyFinder
 
 SECTIONS = range(6)
 HOST_ERRORS_MAX = 5
@@ -145,7 +144,7 @@ class SoakBoard:
         self._plan = plan
         self._storage = folder / f"board{number}.storage"
         self._url: str | None = None
-        self._key: KeyFinder | None = None
+        self._device: DeviceKey | None = None
         self._power_cut = asyncio.Event()
         self.line = Hazard(lambda: self._url, rates, str(number), counts)
 
@@ -155,7 +154,7 @@ class SoakBoard:
         while True:
             async with emulate(plan.spec, plan.firmware, plan.microphone, storage=self._storage) as node:
                 self._power_cut.clear()
-                self._url, self._key = node.url, node.key
+                self._url, self._device = node.url, node.device
                 if node.device:
                     keys_of(plan).add(node.device)
                 ready()
@@ -168,6 +167,11 @@ class SoakBoard:
                         node.process.kill()
                     await node.process.wait()
 
+    @property
+    def name(self) -> str:
+        """As a store names it."""
+        return self.line.url if self._device is None else self._device.device_id.hex()
+
     def reset(self) -> None:
         """Cuts the power, amid whatever the board does."""
         self._power_cut.set()
@@ -175,7 +179,8 @@ class SoakBoard:
     async def state(self) -> tuple[int, bytes]:
         """Its last step and all that its layer is, read past the line."""
         assert self._url is not None
-        async with connect(self._url, key=self._key) as device:
+        key = None if self._device is None else self._device.find
+        async with connect(self._url, key=key) as device:
             return device.welcome.last_step, b"".join([await device.read(section) for section in SECTIONS])
 
 
@@ -321,7 +326,7 @@ async def _outcomes(boards: list[SoakBoard], folder: Path) -> list[Outcome]:
     runs = {run.device: run for run in store.runs()}
     outcomes = []
     for board in boards:
-        run = runs[board.line.url]
+        run = runs[board.name]
         assert run.checkpoint is not None
         arrays = store.load(run.number, run.checkpoint).arrays
         steps = {done.step: done.weights_crc for done in store.history(run.number)}
