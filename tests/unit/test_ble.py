@@ -315,7 +315,7 @@ async def test_devices_greets_the_boards_that_a_scan_finds(monkeypatch: pytest.M
     await peripheral.start()
     pump = double_board().serve(peripheral)
     pump.start()
-    (found,), no_bluetooth = await _greet_all(())
+    (found,), no_bluetooth = await _greet_all((), None, None)
     await pump.close()
     assert found["title"] == "cutlayer"
     assert found["url"] == "ble://F0:00:00:00:00:02"
