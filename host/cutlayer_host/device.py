@@ -410,7 +410,7 @@ async def open_device(
     tried = " and ".join(f"{baud_of(candidate):,}" for candidate in urls)
     raise LinkLost(
         f"{url}: no board answered at {tried} baud, {seconds:g} s each",
-        f"{NO_ANSWER_HINT}; another rate: {at_baud(url, 115_200)}",
+        f"{NO_ANSWER_HINT}; another rate: {at_baud(url, 57_600)}",
     )
 
 
