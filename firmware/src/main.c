@@ -1,19 +1,8 @@
 // One node on one board: the same file for every port.
-#include "board.h"
+#include "build_sensor.h"
 #include "cutlayer/node.h"
-#include "cutlayer_build.h"
 #include "cutlayer_model.h"
 #include "secure.h"
-
-#if CUTLAYER_SENSOR_AUDIO
-#include "kws/audio.h"
-static struct kws_audio sensor;
-#define sensor_init kws_audio_init
-#else
-#include "recorded/inputs.h"
-static struct recorded_inputs sensor;
-#define sensor_init recorded_inputs_init
-#endif
 
 #if defined(ARDUINO)
 #define main cutlayer_main // the core has a main of its own, which comes here by setup and loop
@@ -31,6 +20,7 @@ int main(int argc, char **argv);
 
 extern const struct cl_model cutlayer_model;
 
+static BUILD_SENSOR sensor;
 static struct cl_node node;
 static uint64_t node_memory[(CUTLAYER_NODE_BYTES + 7) / 8] __attribute__((aligned(16)));
 
@@ -41,13 +31,10 @@ int main(int argc, char **argv)
         return 1;
     }
     const struct cl_port *port = &board->port;
-    if (sensor_init(&sensor, &board->recordings, &cutlayer_model.head) < 0) {
+    if (build_sensor_open(&sensor, board, &cutlayer_model.head) < 0) {
         port->log(port->context, "error: the sensor does not give what the head takes");
         return 1;
     }
-#if CUTLAYER_SENSOR_AUDIO
-    kws_audio_listen(&sensor, board->microphone, port);
-#endif
     struct cl_node_config config = {
         .port = port,
         .model = &cutlayer_model,

@@ -99,4 +99,4 @@ def test_sanitizers_are_for_the_native_board(qemu, tiny_bundle):
 
 
 def test_main_is_the_same_for_every_port_and_short():
-    assert len((PROJECT_FOLDER / "firmware" / "src" / "main.c").read_text().splitlines()) < 80
+    assert len((PROJECT_FOLDER / "firmware" / "src" / "main.c").read_text().splitlines()) < 60
