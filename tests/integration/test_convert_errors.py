@@ -229,8 +229,8 @@ def test_over_the_budget_has_a_table_and_what_would_fit(
     model, samples = keras_zoo.build("pooled")
     head = compile_head(split(model, "dense1"), samples, "adam", whole)
     ram_bytes = sum(line.bytes for line in head.memory if line.section == "ram")
-    small = replace(whole, name="small", ram_bytes=ram_bytes - 1)
-    tiny = replace(whole, name="tiny", ram_bytes=100, flash_bytes=100)
+    small = replace(whole, name="small", environment="small", ram_bytes=ram_bytes - 1)
+    tiny = replace(whole, name="tiny", environment="tiny", ram_bytes=100, flash_bytes=100)
     monkeypatch.setattr(cutlayer_boards.spec, "boards", lambda: (whole, small, tiny))
     error, following = fails("pooled.keras", "dense1", "small", "pooled.npz")
     assert "over the budget of small" in error
