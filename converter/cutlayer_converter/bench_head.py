@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Two multiplications an instruction is what SMLAD gives.
 ROOFLINE_INSTRUCTIONS_A_MAC = 0.5
 RANDOM_SAMPLES = 4
+# Of the portable kernels, where every model is measured with the board's.
+PORTABLE_VALUES = ("instructions", "instructions_of_tflm", "bytes_different_from_tflm")
 
 
 @click.command()
@@ -51,18 +53,31 @@ def head(
 
     MODEL, a .tflite file, runs whole in QEMU.
 
-    Without MODEL, every model of ../shared/baseline.
+    Without MODEL, every model of ../shared/baseline, with the portable kernels too.
     """
     import numpy as np
 
     from cutlayer_boards.console import console, print_json
     from cutlayer_boards.spec import board
+    from cutlayer_converter.baseline import NoBaselineError, baseline_models
 
+    try:
+        paths = [model] if model else baseline_models()
+    except NoBaselineError as error:
+        if not as_json:
+            raise
+        print_json({"skipped": str(error)})
+        return
     spec = board(board_name)
     found: dict[str, dict[str, Any]] = {}
-    for path in [model] if model else _baseline_models():
+    for path in paths:
         with console().status(f"running {path.stem} on {spec.name}"):
             found[path.stem], outputs = _one(path, spec, input_path, portable)
+            if model is None and not portable:
+                plain, _ = _one(path, spec, input_path, portable=True)
+                found[path.stem] |= {
+                    f"portable_{name}": plain[name] for name in PORTABLE_VALUES if name in plain
+                }
         if output_path:
             np.save(output_path, outputs)
     if as_json:
@@ -70,18 +85,6 @@ def head(
         return
     for name, figures in found.items():
         _print_table(name, figures)
-
-
-def _baseline_models() -> list[Path]:
-    from cutlayer_converter.errors import ConvertError
-    from cutlayer_converter.verify import FIRMWARE
-
-    folder = FIRMWARE.parents[1] / "shared" / "baseline"
-    models = sorted(folder.glob("*.tflite"))
-    if not models:
-        message = f"there is no model in {folder}"
-        raise ConvertError(message, "name one: cutlayer bench head FILE.tflite")
-    return models
 
 
 def _one(path: Path, board: Any, input_path: Path | None, portable: bool) -> tuple[dict[str, Any], Any]:

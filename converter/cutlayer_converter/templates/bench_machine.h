@@ -30,16 +30,17 @@ struct timer {
 };
 #define TIMER ((volatile struct timer *)0x40000000u)
 
-static void semihosting(uint32_t operation, const void *argument)
+static uint32_t semihosting(uint32_t operation, const void *argument)
 {
     register uint32_t r0 __asm("r0") = operation;
     register const void *r1 __asm("r1") = argument;
     __asm volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
+    return r0;
 }
 
 static void say(const char *text)
 {
-    semihosting(0x04, text); // SYS_WRITE0
+    (void)semihosting(0x04, text); // SYS_WRITE0
 }
 
 static void say_number(const char *name, uint32_t number)
@@ -56,7 +57,7 @@ static void say_number(const char *name, uint32_t number)
 }
 
 // Stack that `run` takes below its caller.
-__attribute__((noinline)) static uint32_t stack_bytes(void (*run)(void))
+__attribute__((noinline, unused)) static uint32_t stack_bytes(void (*run)(void))
 {
     uint32_t *const here = __builtin_frame_address(0);
     for (volatile uint32_t *word = stack; word < here - 16; word++) {
@@ -75,7 +76,7 @@ void fault_handler(void)
     const uint32_t internal_error[2] = {0x20024u, 1};
     say("\nfault\n");
     for (;;) {
-        semihosting(0x20, internal_error); // SYS_EXIT_EXTENDED
+        (void)semihosting(0x20, internal_error); // SYS_EXIT_EXTENDED
     }
 }
 
@@ -87,7 +88,7 @@ __attribute__((used, noreturn)) static void start(void)
     TIMER->control = 1;
     count();
     for (;;) {
-        semihosting(0x20, application_exit);
+        (void)semihosting(0x20, application_exit);
     }
 }
 #else

@@ -1,0 +1,86 @@
+"""`cutlayer bench bytes`: bytes that differ from TFLM's, at every cut of every model, for random inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from cutlayer_converter.measure_bytes import ByteFigures
+
+
+@click.command(name="bytes")
+@click.argument("models", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1)
+@click.option(
+    "--inputs",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Random inputs for each model; every fourth of the range's ends only.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the inputs.")
+@click.option(
+    "--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD", help="To run on."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench_bytes(*, models: tuple[Path, ...], inputs: int, seed: int, board_name: str, as_json: bool) -> None:
+    """Compare int8 MODELS with TFLM, byte by byte.
+
+    Each runs natively with the portable kernels and in QEMU with the board's, and is compared at every cut.
+
+    Without MODELS, every model of ../shared/baseline.
+    """
+    from cutlayer_boards.console import console, print_json
+    from cutlayer_boards.spec import board
+    from cutlayer_converter.baseline import NoBaselineError, baseline_models
+    from cutlayer_converter.measure_bytes import measure_bytes
+
+    try:
+        paths = models or baseline_models()
+    except NoBaselineError as error:
+        if not as_json:
+            raise
+        print_json({"skipped": str(error)})
+        return
+    spec = board(board_name)
+    found: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        with console().status(f"{path.stem}: 0 of {inputs:,} inputs") as status:
+
+            def show(done: int, name: str = path.stem, status: Any = status) -> None:
+                status.update(f"{name}: {done:,} of {inputs:,} inputs")
+
+            figures = measure_bytes(path.read_bytes(), inputs, spec, seed=seed, progress=show)
+        found[path.stem] = _values(figures)
+    total = sum(one["differing"] for one in found.values())
+    if as_json:
+        print_json(
+            {"board": spec.name, "instruction_set": spec.instruction_set, "seed": seed, "inputs": inputs}
+            | {"differing": total, "models": found}
+        )
+        return
+    _print_table(found)
+
+
+def _values(figures: ByteFigures) -> dict[str, Any]:
+    return {
+        "inputs": figures.inputs,
+        "cuts": figures.cuts,
+        "bytes": 2 * figures.compared,
+        "differing": figures.differing_portable + figures.differing_board,
+        "differing_portable": figures.differing_portable,
+        "differing_board": figures.differing_board,
+    }
+
+
+def _print_table(found: dict[str, dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "cuts", "inputs", "bytes compared", "differ: portable", "board")
+    for name, values in found.items():
+        columns = ("cuts", "inputs", "bytes", "differing_portable", "differing_board")
+        table.add_row(name, *(f"{values[column]:,}" for column in columns))
+    Console().print(table)

@@ -1,0 +1,128 @@
+"""Bytes of a compiled head that are not TensorFlow Lite Micro's, at every cut, for many random inputs.
+
+The portable kernels run on this computer, a board's own kernels in QEMU: one boot takes a batch of inputs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cutlayer_converter.arena import plan
+from cutlayer_converter.counted import build_program, check_machine, head_sources, run_program
+from cutlayer_converter.emit import emit
+from cutlayer_converter.errors import ConvertError
+from cutlayer_converter.graph import read_graph
+from cutlayer_converter.verify import Oracle, native_head, random_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_converter.arena import ArenaPlan
+    from cutlayer_converter.verify import NativeHead
+
+# What the emulator writes in one boot lies in a temporary file.
+BATCH_BYTES = 32_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ByteFigures:
+    """A comparison.
+
+    Attributes:
+        inputs: Random inputs, each run once by TFLM, natively and on the board.
+        cuts: Places where the head stops; the last is its end.
+        compared: Bytes of one kind of kernels, over all inputs and cuts.
+        differing_portable: Of them, those of the portable kernels that are not TFLM's.
+        differing_board: Those of the board's kernels.
+    """
+
+    inputs: int
+    cuts: int
+    compared: int
+    differing_portable: int
+    differing_board: int
+
+
+def measure_bytes(
+    tflite: bytes,
+    inputs: int,
+    board: BoardSpec,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> ByteFigures:
+    """Compares `tflite` with TFLM on `inputs` inputs; `progress` is told how many are done.
+
+    Raises:
+        ConvertError: `tflite_micro`, a compiler or the emulator is missing, or the board is none that this
+            can run on.
+    """
+    check_machine(board)
+    oracle, generator = Oracle(tflite), np.random.default_rng(seed)
+    compared = portable = on_board = 0
+    with native_head(tflite) as native, _emulated_head(tflite, board) as emulated:
+        shape, cuts = native.graph.input.shape, native.plan.cuts
+        batch = max(1, BATCH_BYTES // sum(cut.tensor.count for cut in cuts))
+        for first in range(0, inputs, batch):
+            samples = [
+                random_sample(generator, shape, number) for number in range(first, min(first + batch, inputs))
+            ]
+            for sample, theirs in zip(samples, emulated(samples), strict=True):
+                oracle.run(sample)
+                expected = np.concatenate([oracle.tensor(cut.tensor.index).reshape(-1) for cut in cuts])
+                compared += expected.size
+                portable += int((_at_every_cut(native, sample) != expected).sum())
+                on_board += int((theirs != expected).sum())
+            progress(first + len(samples))
+    return ByteFigures(inputs, len(cuts), compared, portable, on_board)
+
+
+def _at_every_cut(head: NativeHead, sample: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The bytes at every cut, shallowest first, each run going on from the last."""
+    start, done, found = head.plan.input_offset, 0, []
+    head.arena[start : start + sample.size] = sample.reshape(-1)
+    for cut in head.plan.cuts:
+        done = head.run_range(done, cut.op_count)
+        found.append(head.arena[cut.offset : cut.offset + cut.tensor.count].copy())
+    return np.concatenate(found)
+
+
+@contextmanager
+def _emulated_head(
+    tflite: bytes, board: BoardSpec
+) -> Iterator[Callable[[list[NDArray[np.int8]]], NDArray[np.int8]]]:
+    """What runs samples on the emulated board: int8 [samples, bytes at every cut]."""
+    graph = read_graph(tflite)
+    arena_plan = plan(graph, board.instruction_set)
+    with tempfile.TemporaryDirectory(prefix="cutlayer-bench-") as name:
+        folder = Path(name)
+        emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
+        inputs, outputs = folder / "inputs", folder / "outputs"
+        defines = ["-DBENCH_COUNT", f'-DINPUTS="{inputs}"', f'-DOUTPUTS="{outputs}"']
+        sources = [folder / "cutlayer_model.c", *head_sources()]
+        program = build_program("bench_bytes", folder, sources, board, defines)
+
+        def run(samples: list[NDArray[np.int8]]) -> NDArray[np.int8]:
+            inputs.write_bytes(b"".join(sample.tobytes() for sample in samples))
+            lines = run_program(program, board, options=())
+            return _read(outputs, lines, len(samples), arena_plan)
+
+        yield run
+
+
+def _read(outputs: Path, lines: list[list[str]], samples: int, arena_plan: ArenaPlan) -> NDArray[np.int8]:
+    each = sum(cut.tensor.count for cut in arena_plan.cuts)
+    found = np.fromfile(outputs, np.int8)
+    if lines != [["runs", str(samples)]] or found.size != samples * each:
+        message = f"the emulated head wrote {found.size:,} bytes and {lines}, not {samples * each:,}"
+        raise ConvertError(message, f"is there room in {outputs.parent.parent}?")
+    return found.reshape(samples, each)
