@@ -54,6 +54,20 @@ class Row:
     file: str
 
 
+# The one model of ../shared/baseline without convolutions.
+FULLY_CONNECTED = "ad"
+
+
+def _worst(head: Mapping[str, Any], value: str, without: str | None = None) -> float:
+    return max(float(one[value]) for name, one in head["models"].items() if name != without)
+
+
+def _pointwise_sgd(update: Mapping[str, Any]) -> Mapping[str, Any]:
+    wanted = {"layer": "pointwise", "optimizer": "sgd", "master": "float32"}
+    found: Mapping[str, Any] = next(row for row in update["updates"] if wanted.items() <= row.items())
+    return found
+
+
 FIGURES = (
     Figure(
         "accuracy, board updates over head frozen",
@@ -167,11 +181,85 @@ FIGURES = (
         lambda ms: ms <= 2.0,
         "{:.2f} ms".format,
     ),
+    Figure(
+        "instructions, against CMSIS-NN's, convolutional models",
+        "<= 0.5",
+        "head",
+        lambda head: _worst(head, "instructions_of_tflm", without=FULLY_CONNECTED),
+        lambda part: part <= 0.5,
+        "{:.3f}".format,
+    ),
+    Figure(
+        "instructions, against CMSIS-NN's, fully connected model",
+        "<= 0.65",
+        "head",
+        lambda head: head["models"][FULLY_CONNECTED]["instructions_of_tflm"],
+        lambda part: part <= 0.65,
+        "{:.3f}".format,
+    ),
+    Figure(
+        "instructions of the whole keyword-spotting DS-CNN",
+        "<= 3.8 million",
+        "head",
+        lambda head: head["models"]["kws"]["instructions"],
+        lambda instructions: instructions <= 3_800_000,
+        "{:,.0f}".format,
+    ),
+    Figure(
+        "arena, against TFLM's, convolutional models",
+        "<= 0.65",
+        "head",
+        lambda head: _worst(head, "arena_bytes_of_tflm", without=FULLY_CONNECTED),
+        lambda part: part <= 0.65,
+        "{:.3f}".format,
+    ),
+    Figure(
+        "flash without weights, against TFLM's",
+        "<= 0.3",
+        "head",
+        lambda head: _worst(head, "flash_bytes_without_weights_of_tflm"),
+        lambda part: part <= 0.3,
+        "{:.3f}".format,
+    ),
+    Figure(
+        "portable kernels, against TFLM's reference kernels",
+        "<= 0.25",
+        "head",
+        lambda head: _worst(head, "portable_instructions_of_tflm"),
+        lambda part: part <= 0.25,
+        "{:.3f}".format,
+    ),
+    Figure(
+        "bytes that differ from TFLM's, every model and cut",
+        "0, of 1,000 inputs each",
+        "bytes",
+        lambda found: found["inputs"] >= 1000 and found["differing"] == 0,
+        bool,
+        lambda none: "0" if none else "some, or of fewer inputs",
+    ),
+    Figure(
+        "last layer's update, accumulation",
+        "<= 1.5 instructions a MAC",
+        "update",
+        lambda update: _pointwise_sgd(update)["accumulate_instructions_a_mac"],
+        lambda instructions: instructions <= 1.5,
+        "{:.2f}".format,
+    ),
+    Figure(
+        "the same, SGD with momentum and requantization",
+        "<= 50 instructions a weight",
+        "update",
+        lambda update: _pointwise_sgd(update)["apply_instructions_a_weight"],
+        lambda instructions: instructions <= 50,
+        "{:.1f}".format,
+    ),
 )
 
 
 def measured(folder: Path, benches: Mapping[str, str]) -> list[Row]:
-    """The figures of the benches that have run, from the JSON files in `folder`; `benches` says "ok" or not.
+    """The figures of the benches that have run, from the JSON files in `folder`.
+
+    `benches` says "ok" of each, or why not.
 
     Raises:
         CutlayerError: a file there is not what its bench prints.
@@ -189,7 +277,7 @@ def _row(figure: Figure, path: Path, state: str) -> Row:
     try:
         value = figure.read(json.loads(path.read_bytes()))
         return Row(figure.name, figure.asked, value, figure.shown(value), figure.reached(value), str(path))
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (OSError, ValueError, KeyError, StopIteration, TypeError, ZeroDivisionError) as error:
         raise CutlayerError(
             f"{path}: the figure {figure.name!r} cannot be read: {error!r}",
             f"run it alone: cutlayer bench {figure.bench} --json",

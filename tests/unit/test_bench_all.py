@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+
+def head(instructions: float, dense: float, kws: int, other: float) -> dict[str, Any]:
+    parts = ("arena_bytes_of_tflm", "flash_bytes_without_weights_of_tflm", "portable_instructions_of_tflm")
+    rest = dict.fromkeys(parts, other)
+    convolutional = {"instructions": kws, "instructions_of_tflm": instructions, **rest}
+    # The arena of the fully connected model is not asked for.
+    connected = {"instructions": 1, "instructions_of_tflm": dense, **rest, "arena_bytes_of_tflm": 0.8}
+    return {"models": {"kws": convolutional, "ad": connected}}
+
+
+def update(a_mac: float, a_weight: float) -> dict[str, Any]:
+    row = {"layer": "pointwise", "optimizer": "sgd", "master": "float32"}
+    counts = {"accumulate_instructions_a_mac": a_mac, "apply_instructions_a_weight": a_weight}
+    others = {"accumulate_instructions_a_mac": 2.0, "apply_instructions_a_weight": 99.0}
+    return {"updates": [row | {"optimizer": "adam"} | others, row | counts]}
+
+
 GOOD: dict[str, dict[str, Any]] = {
     "kws": {
         "accuracy": {"frozen": 0.70, "split": 0.76, "central": 0.9},
@@ -32,6 +49,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "frames": {"as_predicted": True, "sealed": {"opened": 0}},
     "host": {"host_median_ms": 0.8},
     "ble": {"goodput": [{"fraction": 0.98}, {"fraction": 0.91}]},
+    "head": head(0.42, 0.5, 2_815_268, 0.2),
+    "update": update(1.2, 40.0),
+    "bytes": {"inputs": 1000, "differing": 0},
 }
 BAD: dict[str, dict[str, Any]] = {
     "kws": {
@@ -50,6 +70,9 @@ BAD: dict[str, dict[str, Any]] = {
     "frames": {"as_predicted": True, "sealed": {"opened": 1}},
     "host": {"host_median_ms": 2.1},
     "ble": {"goodput": [{"fraction": 0.98}, {"fraction": 0.89}]},
+    "head": head(0.51, 0.66, 3_800_001, 0.66),
+    "update": update(1.51, 50.1),
+    "bytes": {"inputs": 1000, "differing": 1},
 }
 
 
@@ -98,7 +121,7 @@ def test_a_bench_that_fails_is_named_and_the_others_run(
     (tmp_path / "link.json").write_text(json.dumps(GOOD["link"]))  # of another day
     assert run(tmp_path) == 1
     error = capsys.readouterr().err
-    assert "error: 2 of 8 benches failed: link, faults" in error
+    assert "error: 2 of 11 benches failed: link, faults" in error
     assert "cutlayer bench link" in error
     assert not (tmp_path / "link.json").exists()
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -115,6 +138,27 @@ def test_json_that_lacks_a_figure_is_an_error_that_names_it(
     pretend(monkeypatch, {"host": (0, b'{"other": 1}')})
     assert run(tmp_path, "host") == 1
     assert "host.json: the figure \"host's time of a step" in capsys.readouterr().err
+
+
+def test_a_bench_that_cannot_measure_here_says_why_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, as_printed({"bytes": {"skipped": "there is no model"}}))
+    assert run(tmp_path, "bytes") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["benches"]["bytes"]["state"] == "skipped: there is no model"
+    assert [(row["shown"], row["reached"]) for row in summary["figures"]] == [
+        ("skipped: there is no model", None)
+    ]
+    assert not (tmp_path / "bytes.json").exists()
+
+
+def test_bytes_of_too_few_inputs_do_not_reach_the_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, as_printed({"bytes": {"inputs": 999, "differing": 0}}))
+    assert run(tmp_path, "bytes") == 0
+    assert json.loads(capsys.readouterr().out)["figures"][0]["reached"] is False
 
 
 def test_unknown_benches_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

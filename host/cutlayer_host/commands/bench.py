@@ -27,7 +27,7 @@ TIDY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A bench that has run; `state` is "ok" or "failed"."""
+    """A bench that has run; `state` is "ok", "failed", or "skipped: " and why."""
 
     state: str
     seconds: float
@@ -75,7 +75,7 @@ def run_all(context: click.Context, out: Path, only: str | None, as_json: bool) 
     console().print(figures.make_table(rows))
     if as_json:
         print_json(summary)
-    if failed := [name for name, one in ran.items() if one.state != OK]:
+    if failed := [name for name, one in ran.items() if one.state == FAILED]:
         raise CutlayerError(
             f"{len(failed)} of {len(names)} benches failed: {', '.join(failed)}",
             f"run it alone: cutlayer bench {failed[0]}; its messages are above",
@@ -105,7 +105,7 @@ def _run(name: str, out: Path) -> Ran:
     code, printed = _output(command)
     state = FAILED
     if code == 0:
-        state = OK if _is_object(printed) else FAILED
+        state = _state(printed)
         if state == FAILED:
             click.echo(f"error: bench {name} printed no JSON object", err=True)
     if state == OK:
@@ -129,12 +129,15 @@ def _output(command: Sequence[str]) -> tuple[int, bytes]:
             raise
 
 
-def _is_object(printed: bytes) -> bool:
+def _state(printed: bytes) -> str:
+    """What a bench that ended well printed; "skipped" says why it could not measure here."""
     try:
         value: Any = json.loads(printed)
     except ValueError:
-        return False
-    return isinstance(value, dict)
+        return FAILED
+    if not isinstance(value, dict):
+        return FAILED
+    return f"skipped: {value['skipped']}" if "skipped" in value else OK
 
 
 def _write(path: Path, data: bytes) -> None:
