@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from head_runner import check_against_tflm
 from hypothesis import given
 from kernel_cases import cases
 from layer_models import convolutions, dense, depthwise
+from tflite_builder import TfliteBuilder
 
 if TYPE_CHECKING:
     from layer_models import Model
@@ -29,3 +31,21 @@ def test_depthwise(model: Model) -> None:
 @given(dense())
 def test_dense(model: Model) -> None:
     check_against_tflm(*model)
+
+
+def test_a_dense_layer_with_one_weight_scale_multiplies_the_scales_as_doubles() -> None:
+    source_scale, weight_scale = np.float32(0.0137), np.float32(0.0291)
+    output_scale = np.float32(float(source_scale) * float(weight_scale) * 2.0**23.5)
+    as_double = float(source_scale) * float(weight_scale) / float(output_scale)
+    as_float = float(source_scale * weight_scale) / float(output_scale)
+    assert abs(as_float / as_double - 1) > 1e-8
+    # Sums at which the two multipliers round to neighbours.
+    between = (as_double + as_float) / 2
+    bias = np.rint((np.arange(60, 120) - 0.5) / between).astype(np.int32)
+    builder = TfliteBuilder()
+    source = builder.activation((1, 1), source_scale, 0)
+    weights = builder.constant(np.ones((60, 1), np.int8), np.array([weight_scale]), 0, 0)
+    inputs = [source, weights, builder.constant(bias, np.array([source_scale * weight_scale]))]
+    output = builder.activation((1, 60), output_scale, 0)
+    builder.operator("FULLY_CONNECTED", inputs, output, fusedActivationFunction=0, keepNumDims=False)
+    check_against_tflm(builder.build([source], [output]), [np.zeros((1, 1), np.int8)])

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cutlayer_converter.ops.conv2d import channel_params, channel_scales, convolution_scales, weights_of
 from cutlayer_converter.ops.lowered import Lowered, fused_activation, int8_input, int8_output, refuse
 
 if TYPE_CHECKING:
-    from cutlayer_converter.graph import Graph, Operator, Tensor
+    from cutlayer_converter.graph import Graph, Operator
 
 
 def lower(graph: Graph, operator: Operator) -> Lowered:
@@ -37,7 +35,7 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
             "pad_top": 0,
             "pad_left": 0,
             "depth_multiplier": 1,
-            **channel_params(graph, operator, weights, _scales(source, weights, output, channels)),
+            **channel_params(graph, operator, weights, convolution_scales(source, weights, output, channels)),
         },
         input=source,
         second=None,
@@ -46,11 +44,3 @@ def lower(graph: Graph, operator: Operator) -> Lowered:
         activation_max=high,
         weight_scales=channel_scales(weights, channels),
     )
-
-
-def _scales(source: Tensor, weights: Tensor, output: Tensor, channels: int) -> list[float]:
-    """Real multipliers as TFLM has them: with one weight scale the product of scales is a float32."""
-    if len(weights.scales) > 1:
-        return convolution_scales(source, weights, output, channels)
-    product = np.float32(source.scale * weights.scales[0])
-    return [float(product) / float(output.scale)] * channels
