@@ -21,10 +21,10 @@ static inline int32_t cl_multiply(int32_t x, int32_t multiplier, int8_t shift)
     if (shift >= 0) {
         return high;
     }
-    // Half away from zero is half up of what is one less when negative; the last bit shifted out is
-    // the half.
-    const int32_t less = high - (high < 0 ? 1 : 0);
-    return (less >> -shift) + ((less >> (-shift - 1)) & 1);
+    // Half away from zero is half up of what is one less when negative. The 1 cannot overflow:
+    // `high` is at most 2^31 - 2.
+    const int32_t less = high + (high >> 31);
+    return ((less >> (-shift - 1)) + 1) >> 1;
 }
 
 static inline int8_t cl_clamp(int32_t x, int32_t low, int32_t high)

@@ -65,10 +65,13 @@ static void two_rows(const struct cl_conv_params *params, const int8_t *folded, 
         const int32_t first = folded_bias(folded, o), second = folded_bias(folded, o + 1);
         int32_t sum[4] = {first, first, second, second};
         cl_dot_2x2(w, x, count, sum);
-        y[o] = cl_channel(&p, sum[0], o);
-        y[o + channels] = cl_channel(&p, sum[1], o);
-        y[o + 1] = cl_channel(&p, sum[2], o + 1);
-        y[o + 1 + channels] = cl_channel(&p, sum[3], o + 1);
+        // Written last: to the compiler an int8 might lie in the multipliers.
+        const int8_t y00 = cl_channel(&p, sum[0], o), y01 = cl_channel(&p, sum[1], o);
+        const int8_t y10 = cl_channel(&p, sum[2], o + 1), y11 = cl_channel(&p, sum[3], o + 1);
+        y[o] = y00;
+        y[o + channels] = y01;
+        y[o + 1] = y10;
+        y[o + 1 + channels] = y11;
     }
     if (o < channels) {
         const int32_t bias = folded_bias(folded, o);

@@ -103,9 +103,7 @@ void cl_depthwise(const void *params, const int8_t *input, const int8_t *second,
             for (; p->depth_multiplier == 1 && o + 4 <= channels; o += 4) {
                 int32_t sum[4];
                 four_channels(p, &window, o, sum);
-                for (uint32_t i = 0; i < 4; i++) {
-                    output[o + i] = cl_channel(p, sum[i], o + i);
-                }
+                cl_four_channels(p, sum, o, output + o);
             }
             for (; o < channels; o++) {
                 output[o] = cl_channel(p, one_channel(p, &window, o / p->depth_multiplier, o), o);

@@ -180,6 +180,19 @@ static inline int8_t cl_channel(const struct cl_conv_params *p, int32_t sum, uin
     return cl_clamp(scaled + p->output_zero_point, p->activation_min, p->activation_max);
 }
 
+// The int8 outputs of four channels. Written last: to the compiler an int8 might lie in `p`, which
+// it would read again after each.
+static inline void cl_four_channels(const struct cl_conv_params *p, const int32_t sum[4],
+                                    uint32_t channel, int8_t *y)
+{
+    const int8_t y0 = cl_channel(p, sum[0], channel), y1 = cl_channel(p, sum[1], channel + 1);
+    const int8_t y2 = cl_channel(p, sum[2], channel + 2), y3 = cl_channel(p, sum[3], channel + 3);
+    y[0] = y0;
+    y[1] = y1;
+    y[2] = y2;
+    y[3] = y3;
+}
+
 // All output channels of one row of input.
 static inline void cl_one_row(const struct cl_conv_params *p, const int8_t *x, uint32_t count,
                               int8_t *y)
@@ -190,9 +203,7 @@ static inline void cl_one_row(const struct cl_conv_params *p, const int8_t *x, u
     for (; o + 4 <= channels; o += 4) {
         int32_t sum[4] = {p->bias[o], p->bias[o + 1], p->bias[o + 2], p->bias[o + 3]};
         cl_dot_4x1(p->weights + o * count, x, count, offset, sum);
-        for (uint32_t i = 0; i < 4; i++) {
-            y[o + i] = cl_channel(p, sum[i], o + i);
-        }
+        cl_four_channels(p, sum, o, y + o);
     }
     for (; o < channels; o++) {
         const int32_t sum = p->bias[o] + cl_dot(p->weights + o * count, x, count, offset);
