@@ -111,14 +111,15 @@ async def emulate(
     _check(board, microphone, count_instructions, listen)
     if live is not None:
         _check_live(board, live)
-    keeps_keys = not firmware.insecure and board.emulator in _WITH_STORAGE
+    has_storage = board.emulator in _WITH_STORAGE or (board.emulator == "renode" and board.storage_bytes > 0)
+    keeps_keys = not firmware.insecure and has_storage
     if storage is not None:
         _check_storage(board, storage)
     # Short, because the path of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="cutlayer-") as name:
         if keeps_keys and storage is None:
             storage = Path(name) / "storage"
-            _check_storage(board, storage)
+            _make_storage(storage)
         device = _device(storage, provisioned=provisioned) if keeps_keys and storage else None
         if board.emulator == "native":
             address = listen or f"unix:{name}/link"
@@ -128,7 +129,8 @@ async def emulate(
             running = _simavr(command, Path(name) / "link")
         elif board.emulator == "renode":
             port = renode.free_port()
-            script = renode.write_run(board, firmware, microphone, Path(name), port)
+            flashed = None if device is None else storage
+            script = renode.write_run(board, firmware, microphone, Path(name), port, flashed)
             running = _renode(renode.command(renode.program(), script), port)
         else:
             command = _qemu_command(board, firmware, microphone, live, storage, count_instructions)
@@ -169,7 +171,11 @@ def _check_live(board: BoardSpec, live: Path) -> None:
 
 def _check_storage(board: BoardSpec, storage: Path) -> None:
     if board.emulator not in _WITH_STORAGE:
-        raise BoardError(f"{board.name} has no storage", "use --board native or qemu_mps2_an386")
+        raise BoardError(f"{board.name} keeps no storage in a file", "use --board native or qemu_mps2_an386")
+    _make_storage(storage)
+
+
+def _make_storage(storage: Path) -> None:
     try:
         storage.touch(mode=0o600)
     except OSError as error:

@@ -44,7 +44,14 @@ def program() -> str:
     return found
 
 
-def write_run(board: BoardSpec, firmware: Firmware, microphone: Path | None, folder: Path, port: int) -> Path:
+def write_run(
+    board: BoardSpec,
+    firmware: Firmware,
+    microphone: Path | None,
+    folder: Path,
+    port: int,
+    storage: Path | None = None,
+) -> Path:
     """Writes all that one run reads into the existing `folder`, and returns the script to include.
 
     Args:
@@ -53,6 +60,7 @@ def write_run(board: BoardSpec, firmware: Firmware, microphone: Path | None, fol
         microphone: What it hears, in the flash that it keeps for recordings.
         folder: Without spaces in its path.
         port: The TCP port of the link.
+        storage: What lies in the flash that it keeps for its storage when it starts.
 
     Raises:
         BoardError: Renode has no such board, the recordings do not fit, or the folder's path has spaces.
@@ -69,6 +77,8 @@ def write_run(board: BoardSpec, firmware: Firmware, microphone: Path | None, fol
     if microphone is not None:
         (folder / "recordings.bin").write_bytes(flash_image(microphone, board))
         lines.append(f"sysbus LoadBinary @{folder}/recordings.bin {board.recordings_origin:#x}")
+    if storage is not None:
+        lines.append(f"sysbus LoadBinary @{storage} {board.storage_origin:#x}")
     script = folder / "run.resc"
     script.write_text("\n".join([*lines, "start", f'echo "{READY}"']) + "\n")
     return script

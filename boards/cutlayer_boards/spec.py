@@ -42,6 +42,8 @@ class BoardSpec:
         recordings_bytes: And how large that is; 0 where there is none.
         recordings_command: What writes an image of recordings, as a person types it, with $SOURCE, $ORIGIN
             and $UPLOAD_PORT to fill in; "" where the board has no place for them.
+        storage_origin: Address of the flash that is kept for the board's storage, not in `flash_bytes`.
+        storage_bytes: And how large that is; 0 where there is none.
         max_payload: The longest payload that the node takes (CL_NODE_MAX_PAYLOAD).
         window_frames: Frames that it holds out of order plus one (CL_NODE_WINDOW_FRAMES).
         receive_bytes: The port's ring of received bytes.
@@ -72,6 +74,8 @@ class BoardSpec:
     recordings_origin: int
     recordings_bytes: int
     recordings_command: str
+    storage_origin: int
+    storage_bytes: int
     max_payload: int
     window_frames: int
     receive_bytes: int
@@ -127,6 +131,8 @@ def _read(path: Path) -> BoardSpec:
         recordings_origin=int(own.get("recordings_origin", "0"), 0),
         recordings_bytes=own.get("recordings_bytes", 0),
         recordings_command=upload.get("recordings_command", ""),
+        storage_origin=int(own.get("storage_origin", "0"), 0),
+        storage_bytes=own.get("storage_bytes", 0),
         max_payload=own.get("max_payload", 952),
         window_frames=own.get("window_frames", 4),
         receive_bytes=own.get("receive_bytes", 4096),

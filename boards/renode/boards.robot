@@ -14,7 +14,7 @@ Should Greet A Host
     Execute Command    $port=${PORT}
     Execute Command    include @${CURDIR}/${board}.resc
     Start Emulation
-    ${result}=         Run Process    ${CUTLAYER}    devices    tcp://127.0.0.1:${PORT}    --json
+    ${result}=         Run Process    ${CUTLAYER}    devices    tcp://127.0.0.1:${PORT}    --json    --insecure
     Should Be Equal As Integers       ${result.rc}    0    ${result.stderr}
     # WELCOME has 16 bytes for the name.
     Should Contain     ${result.stdout}    "board": "${board[:16]}"

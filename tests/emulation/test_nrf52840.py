@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING
 
 import pytest
-from core import ROOT
+from core import ROOT, SOURCE
 from cortex_program import run_on_registers
 from elftools.elf.elffile import ELFFile
 
@@ -63,6 +64,29 @@ def test_registers(name: str, flags: list[str], semihosting: int, expected: obje
     opened, ran = lines[5 : -len(RAN)], lines[-len(RAN) :]
     assert dict(line.split(" ") for line in opened) == expected
     assert ran == RAN
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the fake flash steps through x86's instructions")
+def test_slots_in_flash(tmp_path: Path) -> None:
+    spec = board("nrf52840dk")
+    region = (
+        f"-DCORTEX_M_STORAGE_ORIGIN={spec.storage_origin}u",
+        f"-DCORTEX_M_STORAGE_BYTES={spec.storage_bytes}u",
+    )
+    sources = [f"-I{SOURCE}", str(SOURCE / "slots.c"), str(SOURCE / "frame.c")]
+    lines = run_on_registers(ROOT / "tests" / "emulation" / "nrf52840_storage.c", tmp_path, *region, *sources)
+    assert lines == [
+        "new opened 0 slot -13 holds 0 0",
+        "key in 0",
+        *("state in 0", "state in 1", "state in 0"),
+        "key opened 0 slot 0 holds 7 7",
+        "state opened 0 slot 0 holds 3 3",
+        "erased 7 violations 0 mode 0",
+        "beyond -128 -128 -128",
+        "unaligned -128 -128",
+        "again -128",  # what is not erased cannot become it, and that is said
+        "erased 7 violations 0 mode 0",
+    ]
 
 
 @pytest.mark.qemu

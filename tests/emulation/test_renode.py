@@ -33,3 +33,19 @@ async def test_twenty_steps_give_the_weights_of_native(build, tiny_bundle, tiny_
             crc = await train(device, STEPS)
             found[spec.name] = (crc, await read_all(device, 5))
     assert found[name] == found["native"]
+
+
+async def test_what_was_saved_in_flash_is_there_after_a_reset(build, tiny_bundle, tiny_microphone) -> None:
+    spec = board("nrf52840dk")
+    async with emulate(spec, build(spec, tiny_bundle), tiny_microphone, in_renode=True) as node:
+        async with connect(node.url, key=node.key) as device:
+            await device.configure(configure_sgd(cut=2))
+            await train(device, STEPS[:5])
+            await device.save(5)
+            kept = await read_all(device, 5)
+            await train(device, STEPS[:7], first=6)
+        assert node.process.stdin is not None
+        node.process.stdin.write(b"machine Reset\n")
+        async with connect(node.url, key=node.key) as device:
+            assert device.welcome.last_step == 5
+            assert await read_all(device, 5) == kept

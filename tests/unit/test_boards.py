@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import itertools
 import json
 import re
 from typing import TYPE_CHECKING
@@ -102,7 +103,10 @@ def test_recordings_for_the_flash_have_labels_and_a_limit(tmp_path: Path) -> Non
         flash_image(microphone, spec)
 
 
-def test_flash_for_recordings_is_not_the_programs(spec: BoardSpec) -> None:
-    if spec.recordings_bytes:
-        build = json.loads((BOARDS_FOLDER / f"{spec.name}.json").read_text())["build"]
-        assert spec.recordings_origin >= int(build["flash_origin"], 0) + spec.flash_bytes
+def test_flash_for_recordings_and_storage_is_nobody_elses(spec: BoardSpec) -> None:
+    build = json.loads((BOARDS_FOLDER / f"{spec.name}.json").read_text())["build"]
+    parts = [(int(build.get("flash_origin", "0"), 0), spec.flash_bytes)]
+    parts += [(spec.recordings_origin, spec.recordings_bytes)] if spec.recordings_bytes else []
+    parts += [(spec.storage_origin, spec.storage_bytes)] if spec.storage_bytes else []
+    parts.sort()
+    assert all(origin + count <= after for (origin, count), (after, _) in itertools.pairwise(parts))

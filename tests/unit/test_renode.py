@@ -70,6 +70,11 @@ def test_without_microphone_nothing_is_flashed_beside_the_firmware(
     assert "LoadBinary" not in renode.write_run(DISCOVERY, firmware, None, tmp_path, 1).read_text()
 
 
+def test_key_lies_in_the_flash_of_the_storage(firmware: Firmware, tmp_path: Path) -> None:
+    script = renode.write_run(board("nrf52840dk"), firmware, None, tmp_path, 1, tmp_path / "storage")
+    assert f"sysbus LoadBinary @{tmp_path}/storage 0x60000" in script.read_text().splitlines()
+
+
 def test_board_without_a_script(firmware: Firmware, tmp_path: Path) -> None:
     with pytest.raises(BoardError, match="no Renode script for native") as raised:
         renode.write_run(board("native"), firmware, None, tmp_path, 1)

@@ -67,6 +67,9 @@ if script := board.get("build.linker_script", None):
 if origin := board.get("cutlayer.recordings_origin", None):
     size = board.get("cutlayer.recordings_bytes")
     env.Append(CPPDEFINES=[("CORTEX_M_RECORDINGS", f"{origin}u"), ("CORTEX_M_RECORDINGS_BYTES", f"{size}u")])
+if origin := board.get("cutlayer.storage_origin", None):
+    size = board.get("cutlayer.storage_bytes")
+    env.Append(CPPDEFINES=[("CORTEX_M_STORAGE_ORIGIN", f"{origin}u"), ("CORTEX_M_STORAGE_BYTES", f"{size}u")])
 
 program = env.BuildProgram()
 if board.get("build.linker_script", None):

@@ -77,6 +77,11 @@ __attribute__((weak)) int32_t chip_random(uint8_t *data, uint32_t count)
     return CL_ERROR_PORT;
 }
 
+__attribute__((weak)) const struct cl_storage *chip_storage(void)
+{
+    return 0;
+}
+
 // Emulators model no generator, or one that anybody can foretell: there it is the computer's.
 static int32_t random_bytes(void *context, uint8_t *data, uint32_t count)
 {
@@ -120,7 +125,9 @@ struct board *board_open(int argc, char **argv)
         log_line(0, "error: the microphone's file cannot be read");
         return 0;
     }
-    if (chip.has_semihosting && cortex_m_open_storage(&board->storage) < 0) {
+    if (!chip.has_semihosting) {
+        board->storage = chip_storage();
+    } else if (cortex_m_open_storage(&board->storage) < 0) {
         log_line(0, "error: the storage's file cannot be opened");
         return 0;
     }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "cutlayer/error.h"
+#include "cutlayer/storage.h"
 
 struct chip {
     uint32_t ticks_per_ms;    // of chip_ticks
@@ -26,6 +27,9 @@ int32_t chip_write(const uint8_t *data, uint32_t count) CL_CHECK_RESULT;
 
 // As cl_port.random, from the chip's own generator. A chip.c without one leaves it out.
 int32_t chip_random(uint8_t *data, uint32_t count) CL_CHECK_RESULT;
+
+// The storage in the chip's own flash. A chip.c without one leaves it out.
+const struct cl_storage *chip_storage(void);
 
 // Every external interrupt. Hands the bytes that the UART has received to cortex_m_received and
 // takes the cause of the interrupt away.
