@@ -173,18 +173,19 @@ _MORE = {
 
 
 def demo_recordings(bundle: Path) -> Path:
-    """The recordings of the demo whose bundle it is.
+    """The recordings of the demo whose bundle it is, BUILD/demo/seedN/bundle: the newest that it made.
 
     Raises:
-        HostError: they are not there.
+        HostError: there are none.
     """
-    recordings = bundle.parent / "recordings.pcm"
-    if not recordings.is_file():
+    cache = bundle.parent.parent / "cache"
+    found = sorted(cache.glob("*/recordings.pcm"), key=lambda path: path.stat().st_mtime)
+    if not found:
         raise HostError(
-            f"{recordings}: no recordings there",
+            f"{cache}: no recordings there",
             "make the demo's bundle and recordings with `make demo`, or name others: --bundle, --microphone",
         )
-    return recordings
+    return found[-1]
 
 
 def _print(report: SoakReport) -> None:
