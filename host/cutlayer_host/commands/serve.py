@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -171,10 +172,12 @@ def _server(
             reconnect,
         )
 
+    # Opened by the first board that comes, and its integrity checked once.
+    store = functools.cache(lambda: Store(store_folder))
+
     def run(device: Device) -> Run:
-        store = Store(store_folder)
-        last = store.last_of(device_name(device.welcome, device.url)) if resume else None
-        return last or open_run(store, device, bundle, options)
+        last = store().last_of(device_name(device.welcome, device.url)) if resume else None
+        return last or open_run(store(), device, bundle, options)
 
     return Server(lesson, run, key=key, boards_at_once=boards_at_once, patience_seconds=options.patience)
 
