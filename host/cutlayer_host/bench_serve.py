@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cutlayer_host.commands.options import json_option
+from cutlayer_host.commands.soak import demo_recordings, soak_plan, trained_options
 
 if TYPE_CHECKING:
     from cutlayer_host.soak import SoakPlan
@@ -25,18 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--samples", default=160, show_default=True, metavar="N", help="Sample visits of each board.")
 @click.option("--batch-size", default=8, show_default=True, metavar="N", help="Samples a step.")
-@click.option(
-    "--bundle",
-    default=Path("build/demo/seed0/bundle"),
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="What to train.",
-)
-@click.option(
-    "--microphone",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="What the boards hear; by default the demo's recordings.",
-)
+@trained_options
 @json_option
 def serve(
     boards: int, samples: int, batch_size: int, bundle: Path, microphone: Path | None, as_json: bool
@@ -45,7 +35,6 @@ def serve(
     import tempfile
 
     from cutlayer_boards.console import console, print_json
-    from cutlayer_host.commands.soak import demo_recordings, soak_plan
 
     options = {"boards": boards, "samples": samples, "batch_size": batch_size, "emulator": "native"}
     with tempfile.TemporaryDirectory(prefix="cutlayer-serve-") as folder:

@@ -27,7 +27,7 @@ from cutlayer_host.store import Store
 from cutlayer_host.transports.faulty import FaultCounts, FaultRates
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from cutlayer_boards.build import Firmware
@@ -289,7 +289,7 @@ async def train(
     folder: Path,
     seed: int,
     report: SoakReport,
-    hurt: Callable[[list[SoakBoard], SoakHost], Awaitable[None]] | None = None,
+    hurt: Callable[[list[SoakBoard], SoakHost], Coroutine[Any, Any, None]] | None = None,
 ) -> list[Outcome]:
     """One lesson on each of `count` boards, over one host process; `hurt` does what it likes meanwhile.
 
@@ -307,7 +307,7 @@ async def train(
             background.append(tasks.create_task(board.run(booted.set)))
             await booted.wait()
         if hurt is not None:
-            background.append(tasks.create_task(_as_task(hurt(boards, host))))
+            background.append(tasks.create_task(hurt(boards, host)))
         await host.run([board.line.url for board in boards], report)
         if hurt is not None:
             background.pop().cancel()
@@ -315,10 +315,6 @@ async def train(
         for task in background:
             task.cancel()
     return outcomes
-
-
-async def _as_task(work: Awaitable[None]) -> None:
-    await work
 
 
 async def _outcomes(boards: list[SoakBoard], folder: Path) -> list[Outcome]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,11 +12,31 @@ from cutlayer_host.commands.options import json_option
 from cutlayer_host.errors import HostError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cutlayer_host.soak import SoakPlan, SoakReport
 
 BOARDS = {"native": "native", "qemu": "qemu_mps2_an386"}
 SHARE = click.FloatRange(0, 0.9)
 A_MINUTE = click.FloatRange(0, 600)
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def trained_options(command: F) -> F:
+    """Adds --bundle and --microphone: what boards of our own train on, by default the demo's."""
+    bundle = click.option(
+        "--bundle",
+        default=Path("build/demo/seed0/bundle"),
+        show_default=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        help="What to train.",
+    )
+    microphone = click.option(
+        "--microphone",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="What the boards hear; by default the demo's recordings.",
+    )
+    return bundle(microphone(command))
 
 
 @click.command()
@@ -78,18 +98,7 @@ A_MINUTE = click.FloatRange(0, 600)
     help="Of the tail and of the boards' layers.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of what goes wrong.")
-@click.option(
-    "--bundle",
-    default=Path("build/demo/seed0/bundle"),
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="What to train.",
-)
-@click.option(
-    "--microphone",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="What the boards hear; by default the demo's recordings.",
-)
+@trained_options
 @click.option(
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
