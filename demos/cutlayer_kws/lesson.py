@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from cutlayer_host.messages import Section
+from cutlayer_host.codes import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable

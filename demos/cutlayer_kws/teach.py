@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cutlayer_host.codes import SensorCode
+from cutlayer_host.codes import LIVE_RECORDING, Flag, SensorCode
 from cutlayer_host.errors import DeviceError
-from cutlayer_host.messages import LIVE_RECORDING, Flag
 from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.store import Store
 from cutlayer_host.tail import Tail, TailSettings

@@ -108,7 +108,7 @@ _PIECE_BYTES = 8
 
 def _pieces(tensor_bytes: int, tensors: int, max_payload: int, rng: random.Random) -> list[bytes]:
     """Tensors of random int8 as encoded PIECEs."""
-    from cutlayer_host.messages import Piece
+    from cutlayer_host.message import Piece
 
     most = max_payload - _PIECE_BYTES
     return [

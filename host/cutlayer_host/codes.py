@@ -1,8 +1,21 @@
-"""The numbers of the wire: kinds of messages and codes of errors (SPEC.md, section 3)."""
+"""The numbers of the wire: kinds of messages, what fields hold, codes of errors (SPEC.md, section 3)."""
 
 from __future__ import annotations
 
 import enum
+
+LIVE_RECORDING = 0xFFFFFFFF
+NO_LABEL = -1
+NO_STEP = 0xFFFFFFFF
+DEVICE_ID_BYTES = 8
+KEY_BYTES = 32
+
+# A board has less than 512 KB of RAM: what claims to be larger is not smashed data.
+COUNT_MAX = 1 << 20
+WEIGHT_COUNT_MAX = 1 << 24
+
+ACTIVATION_CODECS = (0, 1, 2, 16, 17, 18)
+GRADIENT_CODECS = (0, 1, 2)
 
 
 class Kind(enum.IntEnum):
@@ -35,6 +48,40 @@ class Kind(enum.IntEnum):
     RESTORED = 0x8B
     PROVISIONED = 0x8C
     FORGOTTEN = 0x8D
+
+
+class Optimizer(enum.IntEnum):
+    """CONFIGURE.optimizer."""
+
+    SGD = 0
+    ADAM = 1
+
+
+class Mode(enum.IntEnum):
+    """SAMPLE.mode."""
+
+    INFER = 0
+    TRAIN = 1
+
+
+class Section(enum.IntEnum):
+    """READ.section."""
+
+    WEIGHTS = 0
+    BIAS = 1
+    WEIGHT_SCALES = 2
+    MASTER = 3
+    MOMENT1 = 4
+    MOMENT2 = 5
+
+
+class Flag(enum.IntFlag):
+    """WELCOME.flags."""
+
+    TRAINABLE = 1
+    LIVE_SENSOR = 2
+    CONFIGURED = 4
+    STORAGE = 8
 
 
 class ErrorCode(enum.IntEnum):

@@ -12,7 +12,20 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cutlayer_host.codes import ErrorCode, Kind, SensorCode, error_name, kind_name
+from cutlayer_host.board_messages import (
+    Applied,
+    Cleared,
+    Configured,
+    DataRead,
+    Forgotten,
+    Provisioned,
+    Rescaled,
+    Restored,
+    Saved,
+    StatsAre,
+    Welcome,
+)
+from cutlayer_host.codes import ErrorCode, Kind, Section, SensorCode, error_name, kind_name
 from cutlayer_host.errors import (
     BundleMismatch,
     DeviceError,
@@ -25,21 +38,6 @@ from cutlayer_host.errors import (
     WireVersionMismatch,
 )
 from cutlayer_host.link import DEAD_MS, Lost, LostReason
-from cutlayer_host.messages import (
-    Applied,
-    Cleared,
-    Configure,
-    Configured,
-    DataRead,
-    Forgotten,
-    Provisioned,
-    Rescaled,
-    Restored,
-    Saved,
-    Section,
-    StatsAre,
-    Welcome,
-)
 from cutlayer_host.pump import LOST_HINT, Pump, now_ms
 from cutlayer_host.session import HostSession, Malformed, Refused, SmashedData
 from cutlayer_host.transports import at_baud, baud_of, open_transport, urls_to_try
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cutlayer_host.guard import KeyFinder
+    from cutlayer_host.host_messages import Configure
     from cutlayer_host.session import SessionEvent
     from cutlayer_host.transports import Transport
 

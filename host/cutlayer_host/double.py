@@ -15,41 +15,38 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from cutlayer_host import tensors
-from cutlayer_host.codes import ErrorCode, Kind
-from cutlayer_host.errors import ProtocolError
-from cutlayer_host.link import Link, Received, Role
-from cutlayer_host.messages import (
-    NO_LABEL,
+from cutlayer_host.board_messages import (
     NOTHING,
     Activation,
     Applied,
-    Apply,
-    Clear,
     Cleared,
-    Configure,
     Configured,
     DataRead,
-    Error,
-    Flag,
-    Gradient,
-    Hello,
-    Message,
-    Mode,
-    Piece,
-    Read,
-    Rescale,
     Rescaled,
-    Restore,
     Restored,
     RunStep,
-    Sample,
-    Save,
     Saved,
-    Stats,
     StatsAre,
     Welcome,
-    decode,
 )
+from cutlayer_host.codes import NO_LABEL, ErrorCode, Flag, Kind, Mode
+from cutlayer_host.errors import ProtocolError
+from cutlayer_host.host_messages import (
+    Apply,
+    Clear,
+    Configure,
+    Gradient,
+    Hello,
+    Read,
+    Rescale,
+    Restore,
+    Sample,
+    Save,
+    Stats,
+)
+from cutlayer_host.link import Link, Received, Role
+from cutlayer_host.message import Error, Message, Piece
+from cutlayer_host.messages import decode
 from cutlayer_host.pump import Pump
 
 if TYPE_CHECKING:

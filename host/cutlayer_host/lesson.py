@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cutlayer_host.codes import LIVE_RECORDING
 from cutlayer_host.errors import BundleMismatch, DeviceFault, LabelError
-from cutlayer_host.messages import LIVE_RECORDING
 from cutlayer_host.report import Tally
 from cutlayer_host.settings import Visit
 from cutlayer_host.tail import Tail

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from cutlayer_host.messages import Welcome
+    from cutlayer_host.board_messages import Welcome
 
 
 class Way(enum.Enum):

@@ -20,43 +20,41 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from cutlayer_host import tensors
-from cutlayer_host.codes import ErrorCode, Kind
-from cutlayer_host.errors import ProtocolError
-from cutlayer_host.guard import HostGuard
-from cutlayer_host.link import DEAD_MS, Connected, Link, Lost, Parameters, Received, Role
-from cutlayer_host.messages import (
-    LIVE_RECORDING,
+from cutlayer_host.board_messages import (
     Activation,
     Applied,
-    Apply,
-    Clear,
     Cleared,
-    Configure,
     Configured,
     DataRead,
-    Error,
-    Forget,
     Forgotten,
-    Gradient,
-    Hello,
-    Message,
-    Mode,
-    Piece,
-    Provision,
     Provisioned,
-    Read,
-    Rescale,
     Rescaled,
-    Restore,
     Restored,
-    Sample,
-    Save,
     Saved,
-    Stats,
     StatsAre,
     Welcome,
-    decode,
 )
+from cutlayer_host.codes import LIVE_RECORDING, ErrorCode, Kind, Mode
+from cutlayer_host.errors import ProtocolError
+from cutlayer_host.guard import HostGuard
+from cutlayer_host.host_messages import (
+    Apply,
+    Clear,
+    Configure,
+    Forget,
+    Gradient,
+    Hello,
+    Provision,
+    Read,
+    Rescale,
+    Restore,
+    Sample,
+    Save,
+    Stats,
+)
+from cutlayer_host.link import DEAD_MS, Connected, Link, Lost, Parameters, Received, Role
+from cutlayer_host.message import Error, Message, Piece
+from cutlayer_host.messages import decode
 
 if TYPE_CHECKING:
     import random

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from cutlayer_host.board_messages import Welcome
     from cutlayer_host.checkpoint import Checkpoint
-    from cutlayer_host.messages import Welcome
     from cutlayer_host.report import StepDone
 
 BUSY_SECONDS = 30.0

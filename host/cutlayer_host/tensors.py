@@ -13,7 +13,7 @@ import numpy as np
 
 from cutlayer_host.codes import ErrorCode, Kind
 from cutlayer_host.errors import ProtocolError
-from cutlayer_host.messages import Piece
+from cutlayer_host.message import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

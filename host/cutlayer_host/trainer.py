@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cutlayer_host.checkpoint import Ledger, MemoryLedger, Past
+from cutlayer_host.codes import NO_LABEL, Flag, Optimizer
 from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, LinkLost, NumberError, TailError
 from cutlayer_host.gradient import GradientQuantizer
+from cutlayer_host.host_messages import Configure
 from cutlayer_host.meeting import Way, meet
-from cutlayer_host.messages import NO_LABEL, Configure, Flag, Optimizer
 from cutlayer_host.report import Evaluation, StepDone, Tally
 from cutlayer_host.settings import TrainSettings
 from cutlayer_host.tensors import GRADIENT_LIMITS
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cutlayer_host.board_messages import Applied
     from cutlayer_host.device import Device
-    from cutlayer_host.messages import Applied
     from cutlayer_host.report import TrainReport
     from cutlayer_host.session import SmashedData
     from cutlayer_host.settings import Visit

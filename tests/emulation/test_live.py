@@ -16,8 +16,8 @@ from cutlayer_boards.build import build_firmware
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.errors import BoardError
 from cutlayer_boards.spec import board
+from cutlayer_host.codes import LIVE_RECORDING, Flag
 from cutlayer_host.device import connect
-from cutlayer_host.messages import LIVE_RECORDING, Flag
 from cutlayer_kws.features import features
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from emulation_host import configure_adam, configure_sgd, lesson, read_all, trai
 
 from cutlayer_boards.emulator import Node, emulate
 from cutlayer_boards.errors import BoardError
+from cutlayer_host.board_messages import RunStep
 from cutlayer_host.codes import ErrorCode
 from cutlayer_host.device import Device, connect
 from cutlayer_host.errors import DeviceError
-from cutlayer_host.messages import RunStep
 
 if TYPE_CHECKING:
-    from cutlayer_host.messages import Configure
+    from cutlayer_host.host_messages import Configure
 
 RUN = 0xC0FFEE
 STEPS = lesson(steps=20, batch=2, recordings=16)

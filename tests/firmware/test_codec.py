@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutlayer_host import tensors
+from cutlayer_host.codes import ACTIVATION_CODECS, GRADIENT_CODECS
 from cutlayer_host.errors import ProtocolError
-from cutlayer_host.messages import ACTIVATION_CODECS, GRADIENT_CODECS
 
 ERROR_MEMORY, ERROR_LENGTH, ERROR_VALUE = -2, -4, -6
 activation_codecs = st.sampled_from(ACTIVATION_CODECS)

@@ -20,8 +20,11 @@ from cutlayer_converter.graph import Graph, read_graph
 from cutlayer_converter.interpreter import RESOLVER, Interpreted, interpret
 from cutlayer_converter.trainable import TrainableSpec, find_trainable
 from cutlayer_converter.verify import Oracle
-from cutlayer_host import messages as m
 from cutlayer_host import tensors
+from cutlayer_host.board_messages import Applied, Configured
+from cutlayer_host.host_messages import Apply, Configure, Gradient, Hello, Sample
+from cutlayer_host.message import Error, Message
+from cutlayer_host.messages import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,17 +168,17 @@ class Board:
         assert self.lib.cl_engine_open(self.ffi.addressof(self.model.head), self.arena) >= 0
         assert self.lib.cl_session_init(self.session, self.config) == 0
 
-    def tell(self, message: m.Message) -> m.Message | None:
+    def tell(self, message: Message) -> Message | None:
         raw = message.encode()
         token = self.ffi.new("struct cl_link_token *")
         if not self.lib.cl_session_take(self.session, self.ffi.new("uint8_t[]", raw), len(raw), token):
             return None
         payload = self.ffi.new("uint8_t[]", 256)
         count = self.lib.cl_session_encode(self.session, token, payload, 256)
-        return m.decode(bytes(self.ffi.buffer(payload, count)))
+        return decode(bytes(self.ffi.buffer(payload, count)))
 
     def sample(self, number: int, x: np.ndarray) -> np.ndarray:
-        assert self.tell(m.Sample(sample=number, recording=1)) is None
+        assert self.tell(Sample(sample=number, recording=1)) is None
         self.ffi.memmove(self.arena + self.model.head.input_offset, x.tobytes(), x.size)
         for op in range(self.lib.cl_session_op_count(self.session)):
             assert self.lib.cl_session_run(self.session, op) == 0
@@ -222,19 +225,19 @@ def test_board_trains_the_same_weights_with_both_engines(conv_library: Library) 
     applied = {}
     for name in ("cutlayer", "compiled"):
         board, rng = Board(conv_library, name), np.random.default_rng(4)
-        board.tell(m.Hello())
+        board.tell(Hello())
         last = board.model.head.cut_count - 1
-        assert isinstance(board.tell(m.Configure(cut=last, momentum=0.9, restart=True)), m.Configured)
+        assert isinstance(board.tell(Configure(cut=last, momentum=0.9, restart=True)), Configured)
         crcs = []
         for step, x in enumerate(inputs(conv_library, 5), 1):
             y = board.sample(step, x)
             mask = np.isin(y, board.clamped())
-            assert board.tell(m.Gradient(sample=step, count=y.size, scale=1e-4)) is None
+            assert board.tell(Gradient(sample=step, count=y.size, scale=1e-4)) is None
             g = rng.integers(-127, 128, y.size).astype(np.int8)
             for piece in tensors.gradient_pieces(g, mask, 0, 200):
                 assert board.tell(piece) is None
-            answer = board.tell(m.Apply(samples=1, step=step, learning_rate=0.01))
-            assert isinstance(answer, m.Applied), answer
+            answer = board.tell(Apply(samples=1, step=step, learning_rate=0.01))
+            assert isinstance(answer, Applied), answer
             crcs.append(answer.weights_crc)
         applied[name] = crcs
     assert applied["cutlayer"] == applied["compiled"]
@@ -243,15 +246,15 @@ def test_board_trains_the_same_weights_with_both_engines(conv_library: Library) 
 
 def test_cuts_inside_the_interpreter_are_refused(conv_library: Library) -> None:
     board = Board(conv_library, "cutlayer")
-    board.tell(m.Hello())
+    board.tell(Hello())
     cuts = [board.model.head.cuts[i].op_count for i in range(board.model.head.cut_count)]
     assert cuts == [0, 1, 2]
     assert len(cuts) == len(conv_library.given.plan.cuts)
-    answers = [board.tell(m.Configure(cut=cut, momentum=0.9, restart=True)) for cut in range(3)]
-    assert isinstance(answers[0], m.Error)
+    answers = [board.tell(Configure(cut=cut, momentum=0.9, restart=True)) for cut in range(3)]
+    assert isinstance(answers[0], Error)
     assert answers[0].code == ERROR_VALUE
-    assert isinstance(answers[1], m.Configured)
-    assert isinstance(answers[2], m.Configured)
+    assert isinstance(answers[1], Configured)
+    assert isinstance(answers[2], Configured)
 
 
 @pytest.mark.parametrize(

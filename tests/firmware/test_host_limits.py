@@ -11,10 +11,12 @@ import pytest
 from node_board import NodeBoard, NodeEnd, pointwise_layer
 from session_board import SGD, Board
 
-from cutlayer_host import messages as m
 from cutlayer_host import tensors
-from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.board_messages import Applied, Configured, Welcome
+from cutlayer_host.codes import ErrorCode, Kind, Mode
+from cutlayer_host.host_messages import Apply, Clear, Configure, Gradient
 from cutlayer_host.line import Line
+from cutlayer_host.message import Error, Message, Piece
 from cutlayer_host.session import HostSession, Refused, SmashedData
 
 if TYPE_CHECKING:
@@ -41,13 +43,13 @@ def memory(board: Board) -> bytes:
     )
 
 
-def offer(board: Board, g: np.ndarray, scale: float) -> m.Message | None:
+def offer(board: Board, g: np.ndarray, scale: float) -> Message | None:
     """A gradient, row by row. Returns the board's first answer."""
     masked = board.open_gradient(scale=scale)
     assert not masked[g != 0].any()
     answers = (
         board.tell(
-            m.Piece(count=CHANNELS, first=i, data=g[i : i + CHANNELS][~masked[i : i + CHANNELS]].tobytes())
+            Piece(count=CHANNELS, first=i, data=g[i : i + CHANNELS][~masked[i : i + CHANNELS]].tobytes())
         )
         for i in range(0, COUNT, CHANNELS)
     )
@@ -89,9 +91,9 @@ def test_the_norm_of_a_samples_gradient_is_bounded(
     assert board.state == "READY"
     assert board.session.train.samples_in_step == taken
     if not taken:
-        assert answer == m.Error(about=Kind.PIECE, code=ErrorCode.LIMIT, detail=0)
+        assert answer == Error(about=Kind.PIECE, code=ErrorCode.LIMIT, detail=0)
         assert memory(board) == before
-        assert board.refusal(m.Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
+        assert board.refusal(Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
         board.add()
 
 
@@ -99,7 +101,7 @@ def test_a_gradient_beyond_the_bound_drops_the_samples_before_it_too() -> None:
     board = limited()
     before = memory(board)
     assert offer(board, gradient(3), 1.0) is None
-    assert isinstance(offer(board, gradient(101), 1.0), m.Error)
+    assert isinstance(offer(board, gradient(101), 1.0), Error)
     assert board.session.train.samples_in_step == 0
     assert memory(board) == before
 
@@ -109,10 +111,10 @@ def test_a_learning_rate_beyond_the_bound_leaves_the_half_step() -> None:
     board.add()
     before = memory(board)
     for rate in (float(np.nextafter(np.float32(RATE_MAX), F32.max)), float(F32.max)):
-        answer = board.tell(m.Apply(step=1, samples=1, learning_rate=rate))
-        assert answer == m.Error(about=Kind.APPLY, code=ErrorCode.LIMIT, detail=0)
+        answer = board.tell(Apply(step=1, samples=1, learning_rate=rate))
+        assert answer == Error(about=Kind.APPLY, code=ErrorCode.LIMIT, detail=0)
     assert memory(board) == before
-    assert isinstance(board.tell(m.Apply(step=1, samples=1, learning_rate=RATE_MAX)), m.Applied)
+    assert isinstance(board.tell(Apply(step=1, samples=1, learning_rate=RATE_MAX)), Applied)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 0.0, -1.0])
@@ -123,10 +125,10 @@ def test_numbers_that_are_none_are_refused(bad: float) -> None:
     message = struct.pack("<BB2xIIf", Kind.GRADIENT, 0, 7, COUNT, bad)
     assert board.refusal(message) == (Kind.GRADIENT, ErrorCode.VALUE)
     assert board.state == "AWAITING"
-    board.tell(m.Clear())
+    board.tell(Clear())
     board.add()
     assert board.refusal(struct.pack("<BxHIf", Kind.APPLY, 1, 1, bad)) == (Kind.APPLY, ErrorCode.VALUE)
-    board.tell(m.Clear())
+    board.tell(Clear())
     assert memory(board) == before
 
 
@@ -137,7 +139,7 @@ def test_a_weight_that_would_not_stay_finite_changes_nothing() -> None:
     for i in range(board.layer.weights.size + CHANNELS):
         train.master[i], train.moment1[i] = F32.max, -float(F32.max)
     before = memory(board)
-    assert board.refusal(m.Apply(step=1, samples=1, learning_rate=RATE_MAX)) == (Kind.APPLY, ErrorCode.VALUE)
+    assert board.refusal(Apply(step=1, samples=1, learning_rate=RATE_MAX)) == (Kind.APPLY, ErrorCode.VALUE)
     assert memory(board) == before
     assert (train.step, train.samples_in_step) == (0, 1)
 
@@ -145,10 +147,10 @@ def test_a_weight_that_would_not_stay_finite_changes_nothing() -> None:
 @pytest.mark.parametrize("trainable", [True, False])
 def test_a_cut_shallower_than_the_bundles_is_refused(trainable: bool) -> None:
     board = limited(first_cut=1, trainable=trainable)
-    shallow = m.Configure(cut=0, momentum=0.9, run=5)
+    shallow = Configure(cut=0, momentum=0.9, run=5)
     answer = board.tell(shallow)
-    assert answer == m.Error(about=Kind.CONFIGURE, code=ErrorCode.LIMIT, detail=0)
-    head, _ = board.sample(mode=m.Mode.INFER)
+    assert answer == Error(about=Kind.CONFIGURE, code=ErrorCode.LIMIT, detail=0)
+    head, _ = board.sample(mode=Mode.INFER)
     assert head.count == COUNT
     assert (board.session.cut, board.session.run) == (1, SGD.run)
 
@@ -158,7 +160,7 @@ def test_a_flood_of_samples_keeps_one_and_its_gradient_is_for_that_one() -> None
     before = memory(board)
     for number in range(50):
         board.sample(number, number % 4)
-    assert board.refusal(m.Gradient(sample=48, count=COUNT, scale=1e-3)) == (Kind.GRADIENT, ErrorCode.SAMPLE)
+    assert board.refusal(Gradient(sample=48, count=COUNT, scale=1e-3)) == (Kind.GRADIENT, ErrorCode.SAMPLE)
     assert memory(board) == before
     assert board.session.counters[board.lib.CL_COUNTER_SAMPLES_CAPTURED] == 50
 
@@ -168,11 +170,11 @@ def test_a_flood_of_pieces_adds_nothing(state: str) -> None:
     board = Board("none")
     board.reach(state)
     before = memory(board)
-    beyond = m.Piece(first=0, count=0xFFFF, data=bytes(200))
+    beyond = Piece(first=0, count=0xFFFF, data=bytes(200))
     expected = ErrorCode.VALUE if state == "ADDING" else ErrorCode.STATE
     assert board.refusal(beyond) == (Kind.PIECE, expected)
     for first in (0, 1, 2**32 - 1):
-        huge = m.Piece(first=first, count=0xFFFF, data=bytes(200))
+        huge = Piece(first=first, count=0xFFFF, data=bytes(200))
         assert board.refusal(huge) == (Kind.PIECE, ErrorCode.STATE)
     assert memory(board) == before
 
@@ -200,8 +202,8 @@ class Hasty:
         self.line = Line(
             self.session, NodeEnd(node), on_host=self.events.append, on_board=self.events.append, seed=1
         )
-        assert isinstance(self.ask(self.session.connect, self.line.now_ms), m.Welcome)
-        assert isinstance(self.ask(self.session.configure, m.Configure(cut=1, restart=True)), m.Configured)
+        assert isinstance(self.ask(self.session.connect, self.line.now_ms), Welcome)
+        assert isinstance(self.ask(self.session.configure, Configure(cut=1, restart=True)), Configured)
 
     def ask(self, request: Callable[..., None], *arguments: Any, **options: Any) -> Any:
         request(*arguments, **options)

@@ -11,8 +11,24 @@ from core import SOURCE, core_library
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cutlayer_host import messages as m
+from cutlayer_host.board_messages import (
+    Activation,
+    Applied,
+    Cleared,
+    Configured,
+    Forgotten,
+    Provisioned,
+    Rescaled,
+    Restored,
+    Saved,
+    StatsAre,
+    Welcome,
+)
+from cutlayer_host.codes import Flag, Optimizer
 from cutlayer_host.errors import ProtocolError
+from cutlayer_host.host_messages import Apply, Configure, Gradient, Hello, Provision, Read, Rescale, Sample
+from cutlayer_host.message import Error, Message, Piece
+from cutlayer_host.messages import decode as decode_message
 from cutlayer_host.wire import WIRE_VERSION
 
 LENGTHS = {1: 4, 2: 24, 3: 12, 4: 16, 5: 12, 6: 4, 7: 12, 8: 12, 9: 4, 10: 8, 11: 12, 12: 44, 13: 4, 0x10: 20}
@@ -47,18 +63,18 @@ def payloads(draw: st.DrawFn) -> bytes:
 
 
 @given(payloads())
-@example(m.Configure(optimizer=m.Optimizer.ADAM, epsilon=1e-7, beta2=0.999).encode())
+@example(Configure(optimizer=Optimizer.ADAM, epsilon=1e-7, beta2=0.999).encode())
 def test_the_board_refuses_what_the_host_would(payload: bytes) -> None:
     result, message = decode(payload)
     refused: list[int] = []
     try:
-        expected: Any = m.decode(payload)
+        expected: Any = decode_message(payload)
     except ProtocolError as error:
         refused.append(error.code)
     if refused:
         assert result == refused[0]
         return
-    if isinstance(expected, m.Hello) and expected.wire_version != WIRE_VERSION:
+    if isinstance(expected, Hello) and expected.wire_version != WIRE_VERSION:
         assert result == -6  # the host leaves this one to the session
         return
     assert result == 0
@@ -68,11 +84,11 @@ def test_the_board_refuses_what_the_host_would(payload: bytes) -> None:
             fields = getattr(getattr(message, "as"), part)
             for name in dir(fields):
                 assert getattr(fields, name) == getattr(expected, name)
-    if isinstance(expected, m.Provision):
+    if isinstance(expected, Provision):
         provision, ffi = getattr(message, "as").provision, library()[0]
         assert bytes(ffi.buffer(provision.device_id, 8)) == expected.device_id
         assert bytes(ffi.buffer(provision.key, 32)) == expected.key
-    if isinstance(expected, m.Piece):
+    if isinstance(expected, Piece):
         piece = getattr(message, "as").piece
         assert (piece.first, piece.count) == (expected.first, expected.count)
         assert piece.data_bytes == len(expected.data)
@@ -83,11 +99,11 @@ def floats(*values: float) -> list[bytes]:
 
 
 BAD_FLOATS = floats(float("nan"), float("inf"), -float("inf"), -1e-7)
-CONFIGURE = m.Configure(optimizer=1, momentum=0.9, beta2=0.999, epsilon=1e-7)
-SGD = m.Configure(momentum=0.5)
+CONFIGURE = Configure(optimizer=1, momentum=0.9, beta2=0.999, epsilon=1e-7)
+SGD = Configure(momentum=0.5)
 # Message, offset of a field, values that are refused there, values that are taken.
-FIELDS: list[tuple[m.Message, int, list[bytes], list[bytes]]] = [
-    (m.Hello(), 1, [b"\0", b"\1", b"\3"], [b"\2"]),
+FIELDS: list[tuple[Message, int, list[bytes], list[bytes]]] = [
+    (Hello(), 1, [b"\0", b"\1", b"\3"], [b"\2"]),
     (CONFIGURE, 1, [b"\2", b"\xff"], [b"\0", b"\1"]),
     (CONFIGURE, 4, [b"\3", b"\x13", b"\x20"], [b"\0", b"\2", b"\x10", b"\x12"]),
     (CONFIGURE, 5, [b"\3", b"\x10"], [b"\0", b"\1", b"\2"]),
@@ -97,16 +113,16 @@ FIELDS: list[tuple[m.Message, int, list[bytes], list[bytes]]] = [
     (CONFIGURE, 12, [*BAD_FLOATS, *floats(1.0)], floats(0.0, 0.99)),
     (CONFIGURE, 16, [*BAD_FLOATS, *floats(0.0)], floats(1.0, 1e-30)),
     (SGD, 16, BAD_FLOATS, floats(0.0, 1.0)),
-    (m.Sample(sample=1), 1, [b"\2"], [b"\0", b"\1"]),
-    (m.Gradient(sample=1, count=5, scale=1.0), 1, [b"\3", b"\x10"], [b"\0", b"\2"]),
-    (m.Gradient(sample=1, count=5, scale=1.0), 8, [bytes(4), b"\1\0\x10\0"], [b"\0\0\x10\0"]),
-    (m.Gradient(sample=1, count=5, scale=1.0), 12, [*BAD_FLOATS, *floats(0.0)], floats(1e-30)),
-    (m.Piece(first=0, count=1, data=b""), 2, [b"\0\0"], [b"\1\0", b"\xff\xff"]),
-    (m.Apply(step=1, samples=1, learning_rate=0.1), 2, [b"\0\0"], [b"\xff\xff"]),
-    (m.Apply(step=1, samples=1, learning_rate=0.1), 8, [*BAD_FLOATS, *floats(0.0)], floats(1e-30)),
-    (m.Rescale(scale=1.0, zero_point=0), 4, [*BAD_FLOATS, *floats(0.0)], floats(1e-30)),
-    (m.Read(section=0, offset=0, count=1), 1, [b"\6"], [b"\0", b"\5"]),
-    (m.Read(section=0, offset=0, count=1), 2, [b"\0\0"], [b"\xff\xff"]),
+    (Sample(sample=1), 1, [b"\2"], [b"\0", b"\1"]),
+    (Gradient(sample=1, count=5, scale=1.0), 1, [b"\3", b"\x10"], [b"\0", b"\2"]),
+    (Gradient(sample=1, count=5, scale=1.0), 8, [bytes(4), b"\1\0\x10\0"], [b"\0\0\x10\0"]),
+    (Gradient(sample=1, count=5, scale=1.0), 12, [*BAD_FLOATS, *floats(0.0)], floats(1e-30)),
+    (Piece(first=0, count=1, data=b""), 2, [b"\0\0"], [b"\1\0", b"\xff\xff"]),
+    (Apply(step=1, samples=1, learning_rate=0.1), 2, [b"\0\0"], [b"\xff\xff"]),
+    (Apply(step=1, samples=1, learning_rate=0.1), 8, [*BAD_FLOATS, *floats(0.0)], floats(1e-30)),
+    (Rescale(scale=1.0, zero_point=0), 4, [*BAD_FLOATS, *floats(0.0)], floats(1e-30)),
+    (Read(section=0, offset=0, count=1), 1, [b"\6"], [b"\0", b"\5"]),
+    (Read(section=0, offset=0, count=1), 2, [b"\0\0"], [b"\xff\xff"]),
 ]
 
 
@@ -129,12 +145,12 @@ def test_unknown_kinds_are_refused(payload: bytes) -> None:
         assert result == -5
 
 
-def sent(encoder: str, *arguments: Any) -> m.Message:
+def sent(encoder: str, *arguments: Any) -> Message:
     """What the host reads of what the board writes."""
     ffi, lib = library()
     payload = ffi.new("uint8_t[]", b"\xee" * 128)
     count = getattr(lib, encoder)(*arguments, payload)
-    return m.decode(bytes(ffi.buffer(payload, count)))
+    return decode_message(bytes(ffi.buffer(payload, count)))
 
 
 def test_replies_are_what_the_host_reads() -> None:
@@ -145,32 +161,30 @@ def test_replies_are_what_the_host_reads() -> None:
     counts |= {"run": 13, "saves": 14, "device_id": bytes(range(8)), "saved": ((15, 16), (17, 18))}
     counts |= {"optimizers": 3, "codecs": 0x17, "output_scale": 0.5}
     welcome = {"firmware_version": (1, 2, 3), "flags": 5, "model_id": model_id, "board": board}
-    assert sent("cl_welcome_encode", ffi.new("struct cl_welcome *", welcome | counts)) == m.Welcome(
+    assert sent("cl_welcome_encode", ffi.new("struct cl_welcome *", welcome | counts)) == Welcome(
         model_id=bytes(range(32)),
         board="a board with a l",
         firmware_version=(1, 2, 3),
-        flags=m.Flag.TRAINABLE | m.Flag.CONFIGURED,
+        flags=Flag.TRAINABLE | Flag.CONFIGURED,
         **counts,
     )
     fields = {"codec": 17, "label": -1, "sample": 4, "count": 100, "scale": 0.25, "zero_point": -7}
     fields |= {"activation_min": -7, "activation_max": 99, "saturated": 3, "crc": 0x89ABCDEF}
     activation = sent("cl_activation_encode", ffi.new("struct cl_activation_head *", fields))
-    assert activation == m.Activation(**fields)
+    assert activation == Activation(**fields)
     applied = {"step": 9, "weights_crc": 0xFEDCBA98, "saturated": 2}
-    assert sent("cl_applied_encode", ffi.new("struct cl_applied *", applied)) == m.Applied(**applied)
-    assert sent("cl_rescaled_encode", 0.75, -9, 4) == m.Rescaled(scale=0.75, zero_point=-9, last_step=4)
-    assert sent("cl_saved_encode", ffi.new("struct cl_saved *", (6, 7, 8))) == m.Saved(
-        step=6, saves=7, bytes=8
-    )
+    assert sent("cl_applied_encode", ffi.new("struct cl_applied *", applied)) == Applied(**applied)
+    assert sent("cl_rescaled_encode", 0.75, -9, 4) == Rescaled(scale=0.75, zero_point=-9, last_step=4)
+    assert sent("cl_saved_encode", ffi.new("struct cl_saved *", (6, 7, 8))) == Saved(step=6, saves=7, bytes=8)
     restored = sent("cl_restored_encode", ffi.new("struct cl_run_step *", (6, 7)), 2**32 - 1)
-    assert restored == m.Restored(run=6, step=7, weights_crc=2**32 - 1)
-    assert sent("cl_provisioned_encode", bytes(range(8))) == m.Provisioned(device_id=bytes(range(8)))
-    assert sent("cl_forgotten_encode") == m.Forgotten()
-    assert sent("cl_error_encode", 5, -9, 77) == m.Error(about=5, code=-9, detail=77)
-    assert sent("cl_step_encode", 0x82, 6) == m.Configured(last_step=6)
-    assert sent("cl_step_encode", 0x86, 7) == m.Cleared(last_step=7)
-    assert sent("cl_stats_are_encode", [1, 2, 2**32 - 1], 3) == m.StatsAre.of((1, 2, 2**32 - 1))
-    assert sent("cl_piece_encode", 513, 70000) == m.Piece(first=70000, count=513, data=b"")
+    assert restored == Restored(run=6, step=7, weights_crc=2**32 - 1)
+    assert sent("cl_provisioned_encode", bytes(range(8))) == Provisioned(device_id=bytes(range(8)))
+    assert sent("cl_forgotten_encode") == Forgotten()
+    assert sent("cl_error_encode", 5, -9, 77) == Error(about=5, code=-9, detail=77)
+    assert sent("cl_step_encode", 0x82, 6) == Configured(last_step=6)
+    assert sent("cl_step_encode", 0x86, 7) == Cleared(last_step=7)
+    assert sent("cl_stats_are_encode", [1, 2, 2**32 - 1], 3) == StatsAre.of((1, 2, 2**32 - 1))
+    assert sent("cl_piece_encode", 513, 70000) == Piece(first=70000, count=513, data=b"")
 
 
 @pytest.mark.parametrize("kind", HOST_KINDS)

@@ -12,9 +12,28 @@ from lines import FAULTS
 from node_board import PORT_ERROR, SENSOR_ERROR, SENSOR_WAITS, NodeBoard, NodeEnd, pointwise_layer
 from train_reference import Config, F, Layer, Reference
 
-from cutlayer_host import messages as m
 from cutlayer_host import tensors
-from cutlayer_host.codes import ErrorCode, Kind, SensorCode
+from cutlayer_host.board_messages import (
+    Applied,
+    Configured,
+    DataRead,
+    Forgotten,
+    Provisioned,
+    Restored,
+    Saved,
+    StatsAre,
+    Welcome,
+)
+from cutlayer_host.codes import (
+    ACTIVATION_CODECS,
+    GRADIENT_CODECS,
+    ErrorCode,
+    Kind,
+    Optimizer,
+    Section,
+    SensorCode,
+)
+from cutlayer_host.host_messages import Configure
 from cutlayer_host.line import Faults, Line
 from cutlayer_host.link import Lost
 from cutlayer_host.session import HostSession, Refused, SmashedData
@@ -56,10 +75,10 @@ class Bench:
             seed=seed,
         )
 
-    def connect(self) -> m.Welcome:
+    def connect(self) -> Welcome:
         self.host.connect(self.line.now_ms)
         welcome = self.event()
-        assert isinstance(welcome, m.Welcome)
+        assert isinstance(welcome, Welcome)
         return welcome
 
     def event(self) -> Any:
@@ -76,9 +95,9 @@ class Bench:
         return self.board.ffi.addressof(self.board.node, "link")
 
     def configure(self, **fields: Any) -> None:
-        fields = {"cut": 1, "optimizer": m.Optimizer.SGD, "momentum": 0.9, "restart": 1} | fields
-        self.host.configure(m.Configure(**fields))
-        assert isinstance(self.event(), m.Configured)
+        fields = {"cut": 1, "optimizer": Optimizer.SGD, "momentum": 0.9, "restart": 1} | fields
+        self.host.configure(Configure(**fields))
+        assert isinstance(self.event(), Configured)
 
     def sample(self, number: int, recording: int, *, train: bool = True) -> SmashedData:
         self.host.sample(number, recording, train=train)
@@ -87,7 +106,7 @@ class Bench:
         assert (smashed.sample, smashed.label) == (number, recording % 10)
         return smashed
 
-    def train_step(self, reference: Reference, step: int, samples: int = 2) -> m.Applied:
+    def train_step(self, reference: Reference, step: int, samples: int = 2) -> Applied:
         """One step on the board and in NumPy; the smashed data must be the same."""
         codec = self.host.configuration.activation_codec  # type: ignore[union-attr]
         limit = tensors.GRADIENT_LIMITS[self.host.configuration.gradient_codec]  # type: ignore[union-attr]
@@ -105,7 +124,7 @@ class Bench:
         self.host.apply(step, samples, RATE)
         applied = self.event()
         reference.apply(F(GRADIENT_SCALE), F(RATE))
-        assert isinstance(applied, m.Applied)
+        assert isinstance(applied, Applied)
         assert (applied.step, applied.saturated) == (step, saturated)
         assert applied.weights_crc == zlib.crc32(weights_of(reference).tobytes())
         return applied
@@ -128,8 +147,8 @@ def sgd(layer: Layer) -> Reference:
     return Reference(layer, Config("sgd", F(0.9)))
 
 
-@pytest.mark.parametrize("gradient_codec", m.GRADIENT_CODECS)
-@pytest.mark.parametrize("activation_codec", m.ACTIVATION_CODECS)
+@pytest.mark.parametrize("gradient_codec", GRADIENT_CODECS)
+@pytest.mark.parametrize("activation_codec", ACTIVATION_CODECS)
 def test_training_is_the_references_in_every_codec(activation_codec: int, gradient_codec: int) -> None:
     bench = Bench(small_layer())
     bench.connect()
@@ -146,7 +165,7 @@ def test_training_is_the_references_on_every_line(activation: str, faults: str) 
     layer = pointwise_layer(np.random.default_rng(4), 12, 10, 8, 64, activation)
     bench = Bench(layer, FAULTS[faults], seed=1)
     bench.connect()
-    bench.configure(activation_codec=16, optimizer=m.Optimizer.ADAM, beta2=0.999, epsilon=1e-7)
+    bench.configure(activation_codec=16, optimizer=Optimizer.ADAM, beta2=0.999, epsilon=1e-7)
     reference = Reference(layer, Config("adam", F(0.9)))
     for step in range(1, 5):
         bench.train_step(reference, step)
@@ -175,7 +194,7 @@ def test_requests_may_be_queued_one_behind_the_other() -> None:
     smashed = bench.sample(1, 1)
     bench.host.gradient(smashed, np.ones(smashed.values.size, np.int8), GRADIENT_SCALE)
     for offset in range(0, 2000, 500):
-        bench.host.read(m.Section.MASTER, offset, 500)
+        bench.host.read(Section.MASTER, offset, 500)
     before = bench.board.master().tobytes()
     bench.host.apply(1, 1, RATE)
     for number in range(2, 8):
@@ -183,7 +202,7 @@ def test_requests_may_be_queued_one_behind_the_other() -> None:
     bench.host.stats()
     answers = [bench.event() for _ in range(4 + 1 + 6 + 1)]
     kinds = [type(answer) for answer in answers]
-    assert kinds == [m.DataRead] * 4 + [m.Applied] + [SmashedData] * 6 + [m.StatsAre]
+    assert kinds == [DataRead] * 4 + [Applied] + [SmashedData] * 6 + [StatsAre]
     # What was read before the step shows the weights before it, however late its frames were sent.
     assert b"".join(answer.data for answer in answers[:4]) == before[:2000]
     assert bench.board.master().tobytes() != before
@@ -199,12 +218,12 @@ def test_reads_show_the_weights_of_their_time_even_when_sent_again() -> None:
         smashed = bench.sample(step, 1)
         bench.host.gradient(smashed, np.ones(smashed.values.size, np.int8), GRADIENT_SCALE)
         for offset in range(0, 2000, 500):
-            bench.host.read(m.Section.MASTER, offset, 500)
+            bench.host.read(Section.MASTER, offset, 500)
         before = bench.board.master().tobytes()
         bench.host.apply(step, 1, RATE)
         read = b"".join(bench.event().data for _ in range(4))
         assert read == before[:2000]
-        assert isinstance(bench.event(), m.Applied)
+        assert isinstance(bench.event(), Applied)
 
 
 def test_a_board_reset_is_noticed_and_the_next_connection_works() -> None:
@@ -349,7 +368,7 @@ def test_a_port_that_takes_nothing_is_asked_again() -> None:
     bench.board.room = 1 << 20
     assert bench.board.run() > 1
     events = bench.host.receive(bytes(bench.board.sent), bench.line.now_ms)
-    assert isinstance(events[0], m.StatsAre)
+    assert isinstance(events[0], StatsAre)
 
 
 @pytest.mark.parametrize("written", [0, 7])
@@ -367,7 +386,7 @@ def test_a_broken_pipe_is_told_and_survived(written: int) -> None:
     bench.board.broken = False
     bench.board.sent.clear()  # the pipe took it along
     # The connection is still there: the answer is sent again.
-    assert isinstance(bench.event(), m.StatsAre)
+    assert isinstance(bench.event(), StatsAre)
     assert bench.host.link.decoder.counters.malformed == 0
 
 
@@ -403,7 +422,7 @@ def test_a_board_that_is_reset_goes_on_from_what_it_saved(faults: str) -> None:
     bench.host.save(2)
     bench.host.sample(1, 1, train=False)  # waits until all is saved
     saved = bench.event()
-    assert isinstance(saved, m.Saved)
+    assert isinstance(saved, Saved)
     assert (saved.step, saved.saves) == (2, 1)
     assert isinstance(bench.event(), SmashedData)
     bench.rest()
@@ -416,7 +435,7 @@ def test_a_board_that_is_reset_goes_on_from_what_it_saved(faults: str) -> None:
     assert (welcome.run, welcome.last_step, welcome.held) == (7, 2, ((7, 2),))
     bench.host.restore(7, 2)
     restored = bench.event()
-    assert restored == m.Restored(run=7, step=2, weights_crc=zlib.crc32(weights_of(reference).tobytes()))
+    assert restored == Restored(run=7, step=2, weights_crc=zlib.crc32(weights_of(reference).tobytes()))
     bench.configure(restart=0, run=7)
     bench.train_step(reference, 3)
 
@@ -518,12 +537,12 @@ def test_with_the_answer_to_a_new_key_or_to_none_the_connection_ends(forget: boo
     assert bench.connect().device_id == bytes(8)
     device_id = b"a device"
     bench.host.provision(device_id, bytes(32))
-    assert bench.event() == m.Provisioned(device_id=device_id)
+    assert bench.event() == Provisioned(device_id=device_id)
     bench.rest()
     if forget:
         assert bench.connect().device_id == device_id
         bench.host.forget()
-        assert bench.event() == m.Forgotten()
+        assert bench.event() == Forgotten()
         bench.rest()
     bench.host.stats()
     assert isinstance(bench.event(), Lost)

@@ -10,26 +10,43 @@ import pytest
 from session_board import ADAM, SGD, Board
 from train_reference import F
 
-from cutlayer_host import messages as m
 from cutlayer_host import tensors
-from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.board_messages import Applied, Cleared, Configured, DataRead, Rescaled, StatsAre, Welcome
+from cutlayer_host.codes import ACTIVATION_CODECS, ErrorCode, Flag, Kind, Mode, Optimizer, Section
+from cutlayer_host.host_messages import (
+    Apply,
+    Clear,
+    Configure,
+    Forget,
+    Gradient,
+    Hello,
+    Provision,
+    Read,
+    Rescale,
+    Restore,
+    Sample,
+    Save,
+    Stats,
+)
+from cutlayer_host.message import Error, Message, Piece
+from cutlayer_host.messages import decode
 from cutlayer_host.wire import WIRE_VERSION
 
-MESSAGES: dict[str, m.Message] = {
-    "HELLO": m.Hello(),
+MESSAGES: dict[str, Message] = {
+    "HELLO": Hello(),
     "CONFIGURE": ADAM,
-    "SAMPLE": m.Sample(sample=8, recording=1),
-    "GRADIENT": m.Gradient(sample=7, count=72, scale=1e-3),
-    "PIECE": m.Piece(first=5, count=1, data=b"\1"),
-    "APPLY": m.Apply(step=1, samples=1, learning_rate=0.1),
-    "CLEAR": m.Clear(),
-    "RESCALE": m.Rescale(scale=0.5, zero_point=-128),
-    "READ": m.Read(section=m.Section.BIAS, offset=0, count=8),
-    "STATS": m.Stats(),
-    "SAVE": m.Save(step=0),
-    "RESTORE": m.Restore(run=77, step=0),
-    "PROVISION": m.Provision(device_id=bytes(8), key=bytes(32)),
-    "FORGET": m.Forget(),
+    "SAMPLE": Sample(sample=8, recording=1),
+    "GRADIENT": Gradient(sample=7, count=72, scale=1e-3),
+    "PIECE": Piece(first=5, count=1, data=b"\1"),
+    "APPLY": Apply(step=1, samples=1, learning_rate=0.1),
+    "CLEAR": Clear(),
+    "RESCALE": Rescale(scale=0.5, zero_point=-128),
+    "READ": Read(section=Section.BIAS, offset=0, count=8),
+    "STATS": Stats(),
+    "SAVE": Save(step=0),
+    "RESTORE": Restore(run=77, step=0),
+    "PROVISION": Provision(device_id=bytes(8), key=bytes(32)),
+    "FORGET": Forget(),
 }
 # The table of SPEC.md, section 3.2; messages wait in CAPTURING, SENDING and SAVING.
 TAKES = {
@@ -62,7 +79,7 @@ def test_every_message_in_every_state(state: str, name: str) -> None:
     assert board.lib.cl_session_event(board.session, board.lib.CL_EVENT_OPENED) == 0
     board.reach(state)
     answer = board.tell(MESSAGES[name])
-    is_refused = isinstance(answer, m.Error) and answer.code == ErrorCode.STATE
+    is_refused = isinstance(answer, Error) and answer.code == ErrorCode.STATE
     assert is_refused == (name not in TAKES[state].split())
     if state == "ADDING":
         assert board.state == "READY"  # this PIECE is wrong, and so is everything else
@@ -91,19 +108,19 @@ def test_a_new_connection_starts_over_and_keeps_weights(state: str) -> None:
     board = Board(storage_bytes=4096)
     board.greet()
     board.add()
-    assert isinstance(board.tell(m.Apply(step=1, samples=1, learning_rate=0.01)), m.Applied)
+    assert isinstance(board.tell(Apply(step=1, samples=1, learning_rate=0.01)), Applied)
     weights = board.board.master()
     opened = board.lib.CL_EVENT_OPENED
     assert board.lib.cl_session_event(board.session, opened) == 0
-    board.greet(m.Configure(cut=1, momentum=0.9))
+    board.greet(Configure(cut=1, momentum=0.9))
     board.add()
     assert board.lib.cl_session_event(board.session, opened) == 0
     if state != "CONNECTED":
-        assert isinstance(board.tell(m.Hello()), m.Welcome)
+        assert isinstance(board.tell(Hello()), Welcome)
     if state not in ("CONNECTED", "GREETED"):
-        board.tell(m.Configure(cut=1, momentum=0.9))
+        board.tell(Configure(cut=1, momentum=0.9))
     if state in ("CAPTURING", "SENDING"):
-        board.tell(m.Sample(sample=7, recording=0))
+        board.tell(Sample(sample=7, recording=0))
         if state == "SENDING":
             board.capture()
     elif state == "AWAITING":
@@ -111,15 +128,15 @@ def test_a_new_connection_starts_over_and_keeps_weights(state: str) -> None:
     elif state == "ADDING":
         board.open_gradient()
     elif state == "SAVING":
-        assert board.tell(m.Clear()) == m.Cleared(last_step=1)
-        assert board.tell(m.Save(step=1)) is None
+        assert board.tell(Clear()) == Cleared(last_step=1)
+        assert board.tell(Save(step=1)) is None
     assert board.state == state
     assert board.lib.cl_session_event(board.session, opened) == 0
     assert board.state == "CONNECTED"
     assert board.session.train.samples_in_step == 0
     assert np.array_equal(board.board.master(), weights)
-    welcome = board.tell(m.Hello())
-    assert isinstance(welcome, m.Welcome)
+    welcome = board.tell(Hello())
+    assert isinstance(welcome, Welcome)
     assert welcome.last_step == 1
 
 
@@ -138,8 +155,8 @@ def test_unknown_kinds_and_wrong_lengths_are_answered() -> None:
     assert board.refusal(b"\x44abc") == (0x44, ErrorCode.KIND)
     assert board.refusal(b"\x81") == (0x81, ErrorCode.KIND)  # what only a board says
     assert board.refusal(b"\xf0") == (0xF0, ErrorCode.KIND)  # an event's number is no message
-    assert board.refusal(m.Clear().encode() + b"\0") == (Kind.CLEAR, ErrorCode.LENGTH)
-    assert board.tell(m.Error(about=3, code=-6)) is None
+    assert board.refusal(Clear().encode() + b"\0") == (Kind.CLEAR, ErrorCode.LENGTH)
+    assert board.tell(Error(about=3, code=-6)) is None
     assert board.state == "READY"
 
 
@@ -151,27 +168,27 @@ def test_hello_of_another_version_is_refused() -> None:
 
 def test_welcome_says_what_the_board_is() -> None:
     board = Board()
-    welcome = board.tell(m.Hello())
-    assert isinstance(welcome, m.Welcome)
+    welcome = board.tell(Hello())
+    assert isinstance(welcome, Welcome)
     assert (welcome.model_id, welcome.board) == (bytes(range(32)), "cffi")
     assert (welcome.recordings, welcome.cut_count) == (4, 2)
     assert (welcome.smashed_count, welcome.weight_count, welcome.channel_count) == (72, 30, 6)
     assert welcome.output_scale == board.layer.output_scale
-    assert (welcome.flags, welcome.optimizers) == (m.Flag.TRAINABLE, 3)
+    assert (welcome.flags, welcome.optimizers) == (Flag.TRAINABLE, 3)
     assert welcome.train_bytes == board.session.config.train_bytes
     board.tell(SGD)
-    again = board.tell(m.Hello())
-    assert isinstance(again, m.Welcome)
+    again = board.tell(Hello())
+    assert isinstance(again, Welcome)
     assert (welcome.run, again.run, again.held) == (0, 77, ())
-    assert again.flags == m.Flag.TRAINABLE | m.Flag.CONFIGURED
+    assert again.flags == Flag.TRAINABLE | Flag.CONFIGURED
 
 
-@pytest.mark.parametrize("codec", m.ACTIVATION_CODECS)
+@pytest.mark.parametrize("codec", ACTIVATION_CODECS)
 @pytest.mark.parametrize("cut", [0, 1])
 def test_smashed_data_of_every_cut_in_every_codec(cut: int, codec: int) -> None:
     board = Board()
-    board.greet(m.Configure(cut=cut, activation_codec=codec))
-    head, values = board.sample(mode=m.Mode.INFER)
+    board.greet(Configure(cut=cut, activation_codec=codec))
+    head, values = board.sample(mode=Mode.INFER)
     offset = board.session.config.model.head.cuts[cut].offset
     raw = bytes(board.ffi.buffer(board.session.config.arena + offset, values.size))
     y = np.frombuffer(raw, np.int8)
@@ -187,22 +204,22 @@ def test_smashed_data_of_every_cut_in_every_codec(cut: int, codec: int) -> None:
 def test_a_label_that_the_wire_has_no_room_for_is_none(label: int, told: int) -> None:
     board = Board()
     board.greet()
-    board.tell(m.Sample(sample=1, recording=0))
+    board.tell(Sample(sample=1, recording=0))
     assert board.lib.cl_session_captured(board.session, label) == 0
     assert board.drain()[0].label == told
 
 
 def test_a_shallow_cut_is_for_inference_only() -> None:
     board = Board()
-    board.greet(m.Configure(cut=0))
-    assert board.refusal(m.Sample(sample=1, recording=0)) == (Kind.SAMPLE, ErrorCode.VALUE)
+    board.greet(Configure(cut=0))
+    assert board.refusal(Sample(sample=1, recording=0)) == (Kind.SAMPLE, ErrorCode.VALUE)
     assert board.state == "READY"
 
 
 def test_configure_refuses_a_cut_there_is_not() -> None:
     board = Board()
-    board.tell(m.Hello())
-    assert board.refusal(m.Configure(cut=2)) == (Kind.CONFIGURE, ErrorCode.VALUE)
+    board.tell(Hello())
+    assert board.refusal(Configure(cut=2)) == (Kind.CONFIGURE, ErrorCode.VALUE)
     assert board.state == "GREETED"
 
 
@@ -210,43 +227,43 @@ def test_another_optimizer_needs_a_restart() -> None:
     board = Board()
     board.greet(SGD)
     board.add()
-    board.tell(m.Apply(step=1, samples=1, learning_rate=0.1))
-    other = m.Configure(cut=1, optimizer=m.Optimizer.ADAM, momentum=0.9, beta2=0.9, epsilon=1e-7)
+    board.tell(Apply(step=1, samples=1, learning_rate=0.1))
+    other = Configure(cut=1, optimizer=Optimizer.ADAM, momentum=0.9, beta2=0.9, epsilon=1e-7)
     weights = board.board.master()
     assert board.refusal(other) == (Kind.CONFIGURE, ErrorCode.VALUE)
     assert np.array_equal(board.board.master(), weights)
-    assert board.tell(ADAM) == m.Configured(last_step=0)
+    assert board.tell(ADAM) == Configured(last_step=0)
     assert not np.array_equal(board.board.master(), weights)
     # The step that was applied before the restart is not remembered.
-    assert board.refusal(m.Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
+    assert board.refusal(Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
 
 
 def test_adam_needs_the_memory_that_was_planned_for_it() -> None:
     board = Board(optimizer_max=0)
-    board.tell(m.Hello())
+    board.tell(Hello())
     assert board.refusal(ADAM) == (Kind.CONFIGURE, ErrorCode.VALUE)
-    assert isinstance(board.tell(SGD), m.Configured)
+    assert isinstance(board.tell(SGD), Configured)
 
 
 def test_a_head_without_a_trainable_layer_infers() -> None:
     board = Board(trainable=False)
-    welcome = board.tell(m.Hello())
-    assert isinstance(welcome, m.Welcome)
+    welcome = board.tell(Hello())
+    assert isinstance(welcome, Welcome)
     assert (welcome.flags, welcome.optimizers, welcome.weight_count, welcome.train_bytes) == (0, 0, 0, 0)
     board.tell(SGD)
-    assert board.refusal(m.Sample(sample=1, recording=0)) == (Kind.SAMPLE, ErrorCode.VALUE)
-    board.sample(mode=m.Mode.INFER)
-    assert board.refusal(m.Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.STATE)
-    assert board.refusal(m.Rescale(scale=1.0, zero_point=0)) == (Kind.RESCALE, ErrorCode.STATE)
-    read = board.tell(m.Read(section=m.Section.MASTER, offset=0, count=8))
-    assert read == m.DataRead(section=m.Section.MASTER, offset=0, count=0, total=0, data=b"")
-    assert isinstance(board.tell(m.Clear()), m.Cleared)
+    assert board.refusal(Sample(sample=1, recording=0)) == (Kind.SAMPLE, ErrorCode.VALUE)
+    board.sample(mode=Mode.INFER)
+    assert board.refusal(Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.STATE)
+    assert board.refusal(Rescale(scale=1.0, zero_point=0)) == (Kind.RESCALE, ErrorCode.STATE)
+    read = board.tell(Read(section=Section.MASTER, offset=0, count=8))
+    assert read == DataRead(section=Section.MASTER, offset=0, count=0, total=0, data=b"")
+    assert isinstance(board.tell(Clear()), Cleared)
 
 
 GRADIENT_FAULTS = {
-    "another sample": (m.Gradient(sample=8, count=72, scale=1e-3), ErrorCode.SAMPLE),
-    "another codec": (m.Gradient(sample=7, count=72, scale=1e-3, codec=1), ErrorCode.VALUE),
-    "another count": (m.Gradient(sample=7, count=71, scale=1e-3), ErrorCode.VALUE),
+    "another sample": (Gradient(sample=8, count=72, scale=1e-3), ErrorCode.SAMPLE),
+    "another codec": (Gradient(sample=7, count=72, scale=1e-3, codec=1), ErrorCode.VALUE),
+    "another count": (Gradient(sample=7, count=71, scale=1e-3), ErrorCode.VALUE),
     "no scale": (struct.pack("<BB2xIIf", 4, 0, 7, 72, float("nan")), ErrorCode.VALUE),
 }
 
@@ -259,7 +276,7 @@ def test_a_wrong_gradient_leaves_the_sample_pending(fault: str) -> None:
     board.sample()
     assert board.refusal(message) == (Kind.GRADIENT, code)
     assert board.state == "AWAITING"
-    assert board.tell(m.Gradient(sample=7, count=72, scale=1e-3)) is None
+    assert board.tell(Gradient(sample=7, count=72, scale=1e-3)) is None
 
 
 def test_all_samples_of_a_step_share_one_scale() -> None:
@@ -267,7 +284,7 @@ def test_all_samples_of_a_step_share_one_scale() -> None:
     board.greet()
     board.add()
     board.sample()
-    other = m.Gradient(sample=7, count=72, scale=2e-3)
+    other = Gradient(sample=7, count=72, scale=2e-3)
     assert board.refusal(other) == (Kind.GRADIENT, ErrorCode.VALUE)
 
 
@@ -283,19 +300,19 @@ def test_a_wrong_piece_drops_the_half_step(fault: str) -> None:
     expected = (Kind.PIECE, ErrorCode.VALUE)
     assert board.tell(first) is None
     if fault == "gap":
-        wrong: m.Message | bytes = m.Piece(first=second.first + 1, count=second.count, data=second.data)
+        wrong: Message | bytes = Piece(first=second.first + 1, count=second.count, data=second.data)
     elif fault == "repeat":
         wrong = first
     elif fault == "too long":
-        wrong = m.Piece(first=second.first, count=masked.size - second.first + 1, data=second.data)
+        wrong = Piece(first=second.first, count=masked.size - second.first + 1, data=second.data)
     elif fault in ("short data", "long data"):
         data = second.data[:-1] if fault == "short data" else second.data + b"\1"
         wrong, expected = (
-            m.Piece(first=second.first, count=second.count, data=data),
+            Piece(first=second.first, count=second.count, data=data),
             (Kind.PIECE, ErrorCode.LENGTH),
         )
     elif fault == "lowest value":
-        wrong = m.Piece(first=second.first, count=second.count, data=b"\x80" * len(second.data))
+        wrong = Piece(first=second.first, count=second.count, data=b"\x80" * len(second.data))
     else:
         wrong, expected = b"\x77", (0x77, ErrorCode.KIND)
     assert board.refusal(wrong) == expected
@@ -309,16 +326,16 @@ def test_a_wrong_piece_drops_the_half_step(fault: str) -> None:
 def test_apply_wants_the_right_step_and_samples() -> None:
     board = Board()
     board.greet()
-    assert board.refusal(m.Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
+    assert board.refusal(Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
     board.add()
-    assert board.refusal(m.Apply(step=0, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.STEP)
-    assert board.refusal(m.Apply(step=2, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.STEP)
-    assert board.refusal(m.Apply(step=1, samples=2, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
+    assert board.refusal(Apply(step=0, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.STEP)
+    assert board.refusal(Apply(step=2, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.STEP)
+    assert board.refusal(Apply(step=1, samples=2, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
     before = board.board.master()
     nan = struct.pack("<BxHIf", 5, 1, 1, float("inf"))
     assert board.refusal(nan) == (Kind.APPLY, ErrorCode.VALUE)
     assert np.array_equal(board.board.master(), before)
-    assert isinstance(board.tell(m.Apply(step=1, samples=1, learning_rate=0.1)), m.Applied)
+    assert isinstance(board.tell(Apply(step=1, samples=1, learning_rate=0.1)), Applied)
 
 
 def test_a_step_happens_once() -> None:
@@ -326,10 +343,10 @@ def test_a_step_happens_once() -> None:
     board.greet()
     board.add()
     board.add(9)
-    apply = m.Apply(step=1, samples=2, learning_rate=0.1)
+    apply = Apply(step=1, samples=2, learning_rate=0.1)
     applied = board.tell(apply)
     weights = board.board.master()
-    assert isinstance(applied, m.Applied)
+    assert isinstance(applied, Applied)
     assert applied.step == 1
     assert applied.weights_crc == zlib.crc32(weights.astype("<f4").tobytes())
     assert board.tell(apply) == applied
@@ -343,8 +360,8 @@ def test_clear_drops_the_half_step() -> None:
     board = Board()
     board.greet()
     board.add()
-    assert board.tell(m.Clear()) == m.Cleared(last_step=0)
-    assert board.refusal(m.Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
+    assert board.tell(Clear()) == Cleared(last_step=0)
+    assert board.refusal(Apply(step=1, samples=1, learning_rate=0.1)) == (Kind.APPLY, ErrorCode.SAMPLE)
     # Also its scale: the next step may have another one.
     assert board.open_gradient(scale=0.5).size == 72
 
@@ -353,77 +370,77 @@ def test_rescale_moves_scale_zero_point_and_mask() -> None:
     board = Board("relu")
     board.greet()
     scale = float(F(board.layer.output_scale * F(1.5)))
-    assert board.tell(m.Rescale(scale=scale, zero_point=-100)) == m.Rescaled(
+    assert board.tell(Rescale(scale=scale, zero_point=-100)) == Rescaled(
         scale=scale, zero_point=-100, last_step=0
     )
     head, values = board.sample()
     assert (head.scale, head.zero_point, head.activation_min) == (scale, -100, -100)
     assert int(values.min()) == -100
-    assert board.refusal(m.Rescale(scale=1e-38, zero_point=0)) == (Kind.RESCALE, ErrorCode.STATE)
-    board.tell(m.Clear())
-    assert board.refusal(m.Rescale(scale=1e-38, zero_point=0)) == (Kind.RESCALE, ErrorCode.VALUE)
-    welcome = board.tell(m.Hello())
-    assert isinstance(welcome, m.Welcome)
+    assert board.refusal(Rescale(scale=1e-38, zero_point=0)) == (Kind.RESCALE, ErrorCode.STATE)
+    board.tell(Clear())
+    assert board.refusal(Rescale(scale=1e-38, zero_point=0)) == (Kind.RESCALE, ErrorCode.VALUE)
+    welcome = board.tell(Hello())
+    assert isinstance(welcome, Welcome)
     assert (welcome.output_scale, welcome.output_zero_point) == (scale, -100)
     board.add()
-    assert board.refusal(m.Rescale(scale=scale, zero_point=0)) == (Kind.RESCALE, ErrorCode.STATE)
+    assert board.refusal(Rescale(scale=scale, zero_point=0)) == (Kind.RESCALE, ErrorCode.STATE)
 
 
 SECTIONS = {
-    m.Section.WEIGHTS: ("weights", 30),
-    m.Section.BIAS: ("bias", 24),
-    m.Section.WEIGHT_SCALES: ("weight_scale", 24),
-    m.Section.MASTER: ("master", 144),
-    m.Section.MOMENT1: ("moment1", 144),
-    m.Section.MOMENT2: ("moment2", 144),
+    Section.WEIGHTS: ("weights", 30),
+    Section.BIAS: ("bias", 24),
+    Section.WEIGHT_SCALES: ("weight_scale", 24),
+    Section.MASTER: ("master", 144),
+    Section.MOMENT1: ("moment1", 144),
+    Section.MOMENT2: ("moment2", 144),
 }
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_sections_are_read_as_they_lie(section: m.Section) -> None:
+def test_sections_are_read_as_they_lie(section: Section) -> None:
     board = Board()
     board.greet(ADAM)
     board.add()
-    board.tell(m.Apply(step=1, samples=1, learning_rate=0.01))
+    board.tell(Apply(step=1, samples=1, learning_rate=0.01))
     name, total = SECTIONS[section]
     expected = bytes(board.ffi.buffer(getattr(board.session.train, name), total))
     for offset, count in [(0, 500), (1, 7), (total - 3, 99), (total, 5), (3, 1)]:
-        answer = board.tell(m.Read(section=section, offset=offset, count=count))
+        answer = board.tell(Read(section=section, offset=offset, count=count))
         data = expected[offset : offset + count]
-        assert answer == m.DataRead(section=section, offset=offset, count=len(data), total=total, data=data)
+        assert answer == DataRead(section=section, offset=offset, count=len(data), total=total, data=data)
     for offset in (total + 1, 2**32 - 1):
-        wrong = m.Read(section=section, offset=offset, count=65535)
+        wrong = Read(section=section, offset=offset, count=65535)
         assert board.refusal(wrong) == (Kind.READ, ErrorCode.VALUE)
 
 
 def test_sgd_has_no_second_moment() -> None:
     board = Board()
     board.greet(SGD)
-    answer = board.tell(m.Read(section=m.Section.MOMENT2, offset=0, count=9))
-    assert answer == m.DataRead(section=m.Section.MOMENT2, offset=0, count=0, total=0, data=b"")
+    answer = board.tell(Read(section=Section.MOMENT2, offset=0, count=9))
+    assert answer == DataRead(section=Section.MOMENT2, offset=0, count=0, total=0, data=b"")
 
 
 def test_an_answer_is_no_longer_than_a_payload() -> None:
     board = Board()
     board.greet()
     token = board.ffi.new("struct cl_link_token *")
-    raw = m.Read(section=m.Section.MASTER, offset=0, count=144).encode()
+    raw = Read(section=Section.MASTER, offset=0, count=144).encode()
     assert board.lib.cl_session_take(board.session, board.ffi.new("uint8_t[]", raw), len(raw), token) == 1
     payload = board.ffi.new("uint8_t[]", 256)
     assert board.lib.cl_session_encode(board.session, token, payload, 128) == 128
-    answer = m.decode(bytes(board.ffi.buffer(payload, 128)))
-    assert isinstance(answer, m.DataRead)
+    answer = decode(bytes(board.ffi.buffer(payload, 128)))
+    assert isinstance(answer, DataRead)
     assert (answer.count, answer.total) == (116, 144)
     assert board.lib.cl_session_encode(board.session, token, payload, 127) == ErrorCode.MEMORY
 
 
 def test_refusals_are_counted() -> None:
     board = Board()
-    board.tell(m.Clear())
+    board.tell(Clear())
     board.tell(b"\x55")
     board.greet()
-    stats = board.tell(m.Stats())
-    assert isinstance(stats, m.StatsAre)
+    stats = board.tell(Stats())
+    assert isinstance(stats, StatsAre)
     assert stats.named()["messages_refused"] == 2
 
 

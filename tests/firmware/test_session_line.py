@@ -11,7 +11,9 @@ import pytest
 from lines import FAULTS, NodeEnd
 from node_board import NodeBoard, pointwise_layer
 
-from cutlayer_host import messages as m
+from cutlayer_host.board_messages import Applied, Cleared, Configured, DataRead, Rescaled, StatsAre, Welcome
+from cutlayer_host.codes import Optimizer, Section
+from cutlayer_host.host_messages import Configure, Sample
 from cutlayer_host.line import Faults, Line
 from cutlayer_host.link import Lost, LostReason
 from cutlayer_host.session import HostSession, Refused, SessionState, SmashedData
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 SEED = 11
 STEPS, SAMPLES = 6, 3
 LIMIT_MS = 600_000.0
-ADAM = {"optimizer": m.Optimizer.ADAM, "momentum": 0.875, "beta2": 0.9990234375, "epsilon": 2.0**-20}
+ADAM = {"optimizer": Optimizer.ADAM, "momentum": 0.875, "beta2": 0.9990234375, "epsilon": 2.0**-20}
 # The head of every test: 1024 elements of smashed data, more than one PIECE at int8.
 SHAPE = {"height": 8, "width": 8, "inputs": 4, "channels": 16}
 
@@ -47,7 +49,7 @@ class Training:
             faults=faults,
             seed=seed,
         )
-        self.configuration = m.Configure(cut=1, restart=True, **configuration)
+        self.configuration = Configure(cut=1, restart=True, **configuration)
         self.step = 0
 
     def wait(self) -> Any:
@@ -59,8 +61,8 @@ class Training:
         return self.wait()
 
     def open(self) -> None:
-        assert isinstance(self.ask(self.session.connect, self.line.now_ms), m.Welcome)
-        assert self.ask(self.session.configure, self.configuration) == m.Configured(last_step=self.step)
+        assert isinstance(self.ask(self.session.connect, self.line.now_ms), Welcome)
+        assert self.ask(self.session.configure, self.configuration) == Configured(last_step=self.step)
 
     def train(self, steps: int = STEPS) -> list[int]:
         """Learns nothing sensible, but the same nothing each time. Returns each step's weights_crc."""
@@ -76,16 +78,16 @@ class Training:
                 self.session.gradient(smashed, g, 2.0**-8)
             self.step += 1
             applied = self.ask(self.session.apply, self.step, SAMPLES, 2.0**-6)
-            assert isinstance(applied, m.Applied)
+            assert isinstance(applied, Applied)
             assert applied.step == self.step
             checks.append(applied.weights_crc)
         return checks
 
-    def read(self, section: m.Section) -> bytes:
+    def read(self, section: Section) -> bytes:
         data = b""
         while True:
             part = self.ask(self.session.read, section, len(data))
-            assert isinstance(part, m.DataRead)
+            assert isinstance(part, DataRead)
             data += part.data
             if len(data) == part.total:
                 return data
@@ -121,7 +123,7 @@ def test_a_bad_line_ends_with_the_weights_of_a_clean_one(
     training = Training(faults, seed=5, **RUNS[run])
     training.open()
     assert training.train() == undisturbed[run]
-    master = training.read(m.Section.MASTER)
+    master = training.read(Section.MASTER)
     assert zlib.crc32(master) == undisturbed[run][-1]
     assert training.node.master().tobytes() == master
     if faults.loss:
@@ -141,7 +143,7 @@ def test_a_new_connection_goes_on_where_the_last_one_was(faults: Faults) -> None
             smashed = training.wait()
             assert isinstance(smashed, SmashedData)
             training.session.gradient(smashed, np.ones(smashed.values.size, np.int8), 1.0)
-        training.configuration = m.Configure(cut=1)
+        training.configuration = Configure(cut=1)
         training.open()
         assert training.session.welcome is not None
         assert training.session.welcome.last_step == training.step
@@ -158,7 +160,7 @@ def test_a_repeated_step_changes_nothing(faults: Faults) -> None:
     checks = training.train(2)
     again = training.ask(training.session.apply, 2, SAMPLES, 0.5)
     assert again.weights_crc == checks[-1]
-    assert training.node.master().tobytes() == training.read(m.Section.MASTER)
+    assert training.node.master().tobytes() == training.read(Section.MASTER)
 
 
 @every_fault
@@ -168,17 +170,17 @@ def test_refusals_leave_a_session_that_goes_on(faults: Faults) -> None:
     session = training.session
     refused = training.ask(session.sample, 1, 77, train=True)
     assert isinstance(refused, Refused)
-    assert refused.about == m.Sample.KIND
+    assert refused.about == Sample.KIND
     refused = training.ask(session.apply, 1, SAMPLES, 0.5)
     assert isinstance(refused, Refused)
     refused = training.ask(session.apply, 5, SAMPLES, 0.5)
     assert isinstance(refused, Refused)
     assert session.state is SessionState.READY
-    assert isinstance(training.ask(session.clear), m.Cleared)
-    assert isinstance(training.ask(session.rescale, 0.5, -128), m.Rescaled)
+    assert isinstance(training.ask(session.clear), Cleared)
+    assert isinstance(training.ask(session.rescale, 0.5, -128), Rescaled)
     smashed = training.ask(session.sample, 1, 1, train=True)
     assert smashed.scale == 0.5
-    assert isinstance(training.ask(session.stats), m.StatsAre)
+    assert isinstance(training.ask(session.stats), StatsAre)
     assert session.state is SessionState.AWAITING
 
 
@@ -200,7 +202,7 @@ def test_inference_at_every_cut(faults: Faults) -> None:
     training = Training(faults)
     training.open()
     for cut, count in ((0, 8 * 8 * 4), (1, 8 * 8 * 16)):
-        training.ask(training.session.configure, m.Configure(cut=cut))
+        training.ask(training.session.configure, Configure(cut=cut))
         smashed = training.ask(training.session.sample, 1, 2, train=False)
         assert isinstance(smashed, SmashedData)
         assert smashed.values.size == count

@@ -17,8 +17,8 @@ from tiny_board import RECORDINGS, TinyBoard
 
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.spec import board
+from cutlayer_host.codes import Section
 from cutlayer_host.device import Device
-from cutlayer_host.messages import Section
 from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.tail import Tail, TailSettings
 from cutlayer_host.trainer import Trainer

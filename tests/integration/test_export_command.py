@@ -18,8 +18,9 @@ from cutlayer_boards.keys import DeviceKey, Keys
 from cutlayer_boards.storage import read_key, write_key
 from cutlayer_converter.bundle import load_manifest
 from cutlayer_host.cli import main
+from cutlayer_host.codes import Optimizer
 from cutlayer_host.device import connect
-from cutlayer_host.messages import Configure, Optimizer
+from cutlayer_host.host_messages import Configure
 from cutlayer_host.store import Store
 
 if TYPE_CHECKING:

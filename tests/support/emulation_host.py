@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cutlayer_host.messages import Configure, Optimizer
+from cutlayer_host.codes import Optimizer
+from cutlayer_host.host_messages import Configure
 
 if TYPE_CHECKING:
     from cutlayer_host.device import Device

@@ -21,10 +21,27 @@ from cutlayer_boards.errors import CutlayerError
 from cutlayer_boards.keys import DeviceKey
 from cutlayer_boards.storage import read_key
 from cutlayer_converter.bundle import load_manifest
-from cutlayer_host import messages as m
 from cutlayer_host import tensors
+from cutlayer_host.board_messages import (
+    Activation,
+    Applied,
+    Cleared,
+    Configured,
+    DataRead,
+    Forgotten,
+    Provisioned,
+    Rescaled,
+    Restored,
+    Saved,
+    StatsAre,
+    Welcome,
+)
+from cutlayer_host.codes import ACTIVATION_CODECS, ErrorCode, Kind
 from cutlayer_host.errors import LinkLost, ProtocolError
+from cutlayer_host.host_messages import Configure, Hello, Provision
 from cutlayer_host.link import FrameKind, Header, Link, LinkState, Parameters, Received, Role
+from cutlayer_host.message import Error, Message, Piece
+from cutlayer_host.messages import decode
 from cutlayer_host.session import HostSession, Malformed, SmashedData
 from cutlayer_host.wire import HEADER_BYTES, WIRE_VERSION, FrameDecoder, encode_frame
 
@@ -94,15 +111,15 @@ def frames(data: bytes) -> None:
 # --- messages ---
 
 
-def check_same(payload: bytes, message: m.Message, decoded: Any) -> None:
+def check_same(payload: bytes, message: Message, decoded: Any) -> None:
     """The fields of a message of the host, here and there."""
     ffi, _ = core()
     fields = getattr(decoded, "as")
     part = getattr(fields, message.KIND.name.lower(), None)
-    if isinstance(message, m.Provision):
+    if isinstance(message, Provision):
         assert bytes(ffi.buffer(part.device_id, 8)) == message.device_id
         assert bytes(ffi.buffer(part.key, 32)) == message.key
-    elif isinstance(message, m.Piece):
+    elif isinstance(message, Piece):
         data = bytes(ffi.buffer(part.data, part.data_bytes))
         assert (part.first, part.count, data) == (message.first, message.count, message.data)
     elif part is not None:
@@ -114,24 +131,24 @@ def messages(data: bytes) -> None:
     ffi, lib = core()
     decoded, payload = ffi.new("struct cl_message *"), ffi.new("uint8_t[]", data or b"\0")
     result = lib.cl_message_decode(decoded, payload, len(data))
-    message, code = taken(lambda: m.decode(data))
+    message, code = taken(lambda: decode(data))
     if message is None:
         # To a firmware what boards send is unknown, and an ERROR, never answered, needs no look.
-        if not data or data[0] < m.Kind.ERROR:
+        if not data or data[0] < Kind.ERROR:
             assert result == code
-        elif data[0] > m.Kind.ERROR:
+        elif data[0] > Kind.ERROR:
             assert result < 0
         return
-    assert m.decode(message.encode()) == message
+    assert decode(message.encode()) == message
     assert len(message.encode()) == len(data)
-    if isinstance(message, m.Hello) and message.wire_version != WIRE_VERSION:
+    if isinstance(message, Hello) and message.wire_version != WIRE_VERSION:
         assert result < 0  # the host leaves this one to the session
-    elif message.KIND < 0x80 and message.KIND != m.Kind.ERROR:
+    elif message.KIND < 0x80 and message.KIND != Kind.ERROR:
         assert result == 0
         check_same(data, message, decoded)
     else:
         # What boards send; an ERROR is taken by all, and answered by none.
-        assert (result == 0) == (message.KIND == m.Kind.ERROR)
+        assert (result == 0) == (message.KIND == Kind.ERROR)
 
 
 # --- tensors ---
@@ -148,7 +165,7 @@ def codecs(data: bytes) -> None:
 
 def _activations(choices: Choices, count: int) -> None:
     _, lib = core()
-    codec, zero_point = choices.one_of(m.ACTIVATION_CODECS), choices.below(256) - 128
+    codec, zero_point = choices.one_of(ACTIVATION_CODECS), choices.below(256) - 128
     data, out = choices.rest(), np.zeros(count, np.int8)
     result = lib.cl_codec_decode(codec, zero_point, data, len(data), count, pointer(out))
     values, code = taken(lambda: tensors.activation_values(data, count, codec, zero_point))
@@ -162,7 +179,7 @@ def _activations(choices: Choices, count: int) -> None:
 
 def _gradients(choices: Choices, count: int) -> None:
     ffi, lib = core()
-    codec, activation_codec = choices.below(3), choices.one_of(m.ACTIVATION_CODECS)
+    codec, activation_codec = choices.below(3), choices.one_of(ACTIVATION_CODECS)
     low, high = choices.below(256) - 128, choices.below(256) - 128
     y = np.frombuffer(choices.noise.randbytes(count), np.int8) & np.int8(-16)
     data, g = choices.rest(), np.zeros(count, np.int8)
@@ -170,7 +187,7 @@ def _gradients(choices: Choices, count: int) -> None:
     masked = tensors.masked(y, activation_codec, low, high)
     fits = lib.cl_codec_gradient_bytes(codec, mask, pointer(y), count) == len(data)
     taken_codes, source = ffi.new("uint32_t *"), data or b"\0"
-    result = m.ErrorCode.LENGTH.value
+    result = ErrorCode.LENGTH.value
     if fits:
         y_at, g_at = pointer(y), pointer(g)
         result = lib.cl_codec_gradient_decode(codec, mask, y_at, count, source, taken_codes, g_at)
@@ -278,22 +295,22 @@ def said(data: bytes) -> list[tuple[bytes, bytes]]:
 
 # --- the host's session ---
 
-BOARD_MESSAGES: tuple[m.Message, ...] = (
-    m.Configured(last_step=0),
-    m.Applied(step=1, weights_crc=0),
-    m.Cleared(last_step=0),
-    m.Rescaled(zero_point=0, scale=0.5, last_step=0),
-    m.DataRead(section=0, count=4, offset=0, total=4, data=bytes(4)),
-    m.StatsAre.of(range(18)),
-    m.Saved(step=1, saves=1, bytes=9),
-    m.Restored(run=1, step=1, weights_crc=0),
-    m.Provisioned(device_id=bytes(8)),
-    m.Forgotten(),
-    m.Piece(first=0, count=4, data=bytes(4)),
-    m.Piece(first=4, count=4, data=bytes(4)),
-    m.Error(about=3, code=-10),
-    m.Error(about=4, code=-6),
-    m.Error(about=16, code=-6),
+BOARD_MESSAGES: tuple[Message, ...] = (
+    Configured(last_step=0),
+    Applied(step=1, weights_crc=0),
+    Cleared(last_step=0),
+    Rescaled(zero_point=0, scale=0.5, last_step=0),
+    DataRead(section=0, count=4, offset=0, total=4, data=bytes(4)),
+    StatsAre.of(range(18)),
+    Saved(step=1, saves=1, bytes=9),
+    Restored(run=1, step=1, weights_crc=0),
+    Provisioned(device_id=bytes(8)),
+    Forgotten(),
+    Piece(first=0, count=4, data=bytes(4)),
+    Piece(first=4, count=4, data=bytes(4)),
+    Error(about=3, code=-10),
+    Error(about=4, code=-6),
+    Error(about=16, code=-6),
 )
 
 
@@ -301,7 +318,7 @@ def board_message(choices: Choices, session: HostSession) -> bytes:
     """Something that a board may say, mostly; the head of a sample is for the one asked for."""
     if choices.below(3) == 0:
         codec = session.configuration.activation_codec if session.configuration else 0
-        payload = m.Activation(
+        payload = Activation(
             codec=codec,
             label=1,
             sample=7,
@@ -327,7 +344,7 @@ def ask(choices: Choices, session: HostSession, smashed: SmashedData | None) -> 
     """One request, of those that the state takes and of others."""
     adam = {"optimizer": 1, "momentum": 0.9, "beta2": 0.999, "epsilon": 1e-7}
     requests: list[Callable[[], None]] = [
-        lambda: session.configure(m.Configure(activation_codec=choices.one_of(m.ACTIVATION_CODECS), **adam)),
+        lambda: session.configure(Configure(activation_codec=choices.one_of(ACTIVATION_CODECS), **adam)),
         lambda: session.sample(7, 0, train=True),
         lambda: session.sample(7, 0, train=False),
         lambda: session.apply(1, 1, 0.1),
@@ -345,11 +362,11 @@ def ask(choices: Choices, session: HostSession, smashed: SmashedData | None) -> 
     except LinkLost:
         assert session.link.state is not LinkState.OPEN
     else:
-        assert code in (0, m.ErrorCode.STATE)
+        assert code in (0, ErrorCode.STATE)
 
 
 def welcome() -> bytes:
-    return m.Welcome(
+    return Welcome(
         firmware_version=(0, 1, 0),
         flags=1,
         optimizers=3,
@@ -382,7 +399,7 @@ def session(data: bytes) -> None:
         failed = failed or any(isinstance(event, Malformed) for event in events)
         smashed = next((event for event in events if isinstance(event, SmashedData)), smashed)
         for event in board.receive(host.transmit(now_ms), now_ms):
-            if isinstance(event, Received) and event.payload[0] == m.Kind.HELLO and choices.below(20):
+            if isinstance(event, Received) and event.payload[0] == Kind.HELLO and choices.below(20):
                 board.send(welcome())
         ask(choices, host, smashed)
         if board.state is LinkState.OPEN and choices.below(2):

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 from node_board import NodeBoard, pointwise_layer
 
-from cutlayer_host import messages as m
 from cutlayer_host import tensors
+from cutlayer_host.board_messages import Activation, Configured, Welcome
+from cutlayer_host.codes import Mode, Optimizer
+from cutlayer_host.host_messages import Configure, Gradient, Hello, Sample, Save
+from cutlayer_host.message import Error, Message, Piece
+from cutlayer_host.messages import decode
 
-ADAM = m.Configure(cut=1, optimizer=m.Optimizer.ADAM, momentum=0.9, beta2=0.999, epsilon=1e-7, restart=1)
-SGD = m.Configure(cut=1, optimizer=m.Optimizer.SGD, momentum=0.9, restart=1, run=77)
+ADAM = Configure(cut=1, optimizer=Optimizer.ADAM, momentum=0.9, beta2=0.999, epsilon=1e-7, restart=1)
+SGD = Configure(cut=1, optimizer=Optimizer.SGD, momentum=0.9, restart=1, run=77)
 
 
 class Board:
@@ -32,13 +36,13 @@ class Board:
     def state(self) -> str:
         return self.board.state
 
-    def encode(self, token: Any) -> m.Message:
+    def encode(self, token: Any) -> Message:
         payload = self.ffi.new("uint8_t[]", 256)
         count = self.lib.cl_session_encode(self.session, token, payload, 256)
         assert count > 0
-        return m.decode(bytes(self.ffi.buffer(payload, count)))
+        return decode(bytes(self.ffi.buffer(payload, count)))
 
-    def tell(self, message: m.Message | bytes) -> m.Message | None:
+    def tell(self, message: Message | bytes) -> Message | None:
         raw = message if isinstance(message, bytes) else message.encode()
         token = self.ffi.new("struct cl_link_token *")
         result = self.lib.cl_session_take(
@@ -47,14 +51,14 @@ class Board:
         assert result in (0, 1)
         return self.encode(token) if result else None
 
-    def refusal(self, message: m.Message | bytes) -> tuple[int, int]:
+    def refusal(self, message: Message | bytes) -> tuple[int, int]:
         answer = self.tell(message)
-        assert isinstance(answer, m.Error)
+        assert isinstance(answer, Error)
         return answer.about, answer.code
 
-    def greet(self, configuration: m.Configure = SGD) -> None:
-        assert isinstance(self.tell(m.Hello()), m.Welcome)
-        assert isinstance(self.tell(configuration), m.Configured)
+    def greet(self, configuration: Configure = SGD) -> None:
+        assert isinstance(self.tell(Hello()), Welcome)
+        assert isinstance(self.tell(configuration), Configured)
 
     def capture(self) -> None:
         """Runs the head on the pending sample, as the node does."""
@@ -66,38 +70,36 @@ class Board:
             assert self.lib.cl_session_run(self.session, op) == 0
         assert self.lib.cl_session_captured(self.session, 3) == 0
 
-    def drain(self) -> tuple[m.Activation, np.ndarray]:
+    def drain(self) -> tuple[Activation, np.ndarray]:
         """All that SENDING sends."""
         token = self.ffi.new("struct cl_link_token *")
         assert self.lib.cl_session_next(self.session, 128, token) == 1
         head = self.encode(token)
-        assert isinstance(head, m.Activation)
+        assert isinstance(head, Activation)
         values = np.zeros(0, np.int8)
         while self.lib.cl_session_next(self.session, 40, token):
             piece = self.encode(token)
-            assert isinstance(piece, m.Piece)
+            assert isinstance(piece, Piece)
             assert piece.first == values.size
             part = tensors.activation_values(piece.data, piece.count, head.codec, head.zero_point)
             values = np.concatenate([values, part])
         assert self.lib.cl_session_sent(self.session) == 0
         return head, values
 
-    def sample(
-        self, number: int = 7, recording: int = 1, mode: m.Mode = m.Mode.TRAIN
-    ) -> tuple[Any, np.ndarray]:
-        assert self.tell(m.Sample(sample=number, recording=recording, mode=mode)) is None
+    def sample(self, number: int = 7, recording: int = 1, mode: Mode = Mode.TRAIN) -> tuple[Any, np.ndarray]:
+        assert self.tell(Sample(sample=number, recording=recording, mode=mode)) is None
         self.capture()
         return self.drain()
 
     def open_gradient(self, number: int = 7, scale: float = 1e-3) -> np.ndarray:
         """GRADIENT without its PIECEs. Returns the mask."""
         head, values = self.sample(number)
-        gradient = m.Gradient(sample=number, count=values.size, scale=scale)
+        gradient = Gradient(sample=number, count=values.size, scale=scale)
         assert self.tell(gradient) is None
         assert self.state == "ADDING"
         return tensors.masked(values, head.codec, head.activation_min, head.activation_max)
 
-    def pieces(self, masked: np.ndarray) -> list[m.Piece]:
+    def pieces(self, masked: np.ndarray) -> list[Piece]:
         g = self.rng.integers(-127, 128, masked.size).astype(np.int8)
         return list(tensors.gradient_pieces(g, masked, 0, 20))
 
@@ -108,7 +110,7 @@ class Board:
 
     def save(self, step: int) -> Any:
         """SAVE, and all of SAVING. Returns the answer."""
-        assert self.tell(m.Save(step=step)) is None
+        assert self.tell(Save(step=step)) is None
         token = self.ffi.new("struct cl_link_token *")
         assert self.state == "SAVING"
         while not self.board.saver.calls.save(self.board.saver, self.session, token):
@@ -120,11 +122,11 @@ class Board:
         if state == "CONNECTED":
             return
         if state == "GREETED":
-            self.tell(m.Hello())
+            self.tell(Hello())
             return
         self.greet()
         if state in ("CAPTURING", "SENDING"):
-            assert self.tell(m.Sample(sample=7, recording=0)) is None
+            assert self.tell(Sample(sample=7, recording=0)) is None
             if state == "SENDING":
                 self.capture()
         elif state == "AWAITING":
@@ -132,5 +134,5 @@ class Board:
         elif state == "ADDING":
             self.open_gradient()
         elif state == "SAVING":
-            assert self.tell(m.Save(step=0)) is None
+            assert self.tell(Save(step=0)) is None
         assert self.state == state

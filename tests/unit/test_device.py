@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from double_board import RECORDINGS, double_board, reached
 
-from cutlayer_host.codes import ErrorCode, Kind, SensorCode
+from cutlayer_host.codes import ErrorCode, Kind, Section, SensorCode
 from cutlayer_host.device import Device, connect
 from cutlayer_host.errors import (
     BundleMismatch,
@@ -24,8 +24,8 @@ from cutlayer_host.errors import (
     WireVersionMismatch,
 )
 from cutlayer_host.guard import BoardGuard
+from cutlayer_host.host_messages import Configure
 from cutlayer_host.link import Parameters
-from cutlayer_host.messages import Configure, Section
 from cutlayer_host.session import Refused, SmashedData
 from cutlayer_host.transports import memory_pair
 from cutlayer_host.transports.faulty import FaultRates, FaultyTransport, MuteTransport

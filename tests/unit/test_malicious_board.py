@@ -16,23 +16,13 @@ import pytest
 from double_board import CLASSES, RECORDINGS, double_board, reached
 from plain_tail import PlainTail
 
-from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.board_messages import COUNTERS, Activation, Applied, Cleared, DataRead, StatsAre
+from cutlayer_host.codes import ErrorCode, Kind, Section
 from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, NumberError, ProtocolError
 from cutlayer_host.guard import BoardGuard
+from cutlayer_host.host_messages import Configure
 from cutlayer_host.lesson import Curriculum, Lesson
-from cutlayer_host.messages import (
-    COUNTERS,
-    Activation,
-    Applied,
-    Cleared,
-    Configure,
-    DataRead,
-    Error,
-    Message,
-    Piece,
-    Section,
-    StatsAre,
-)
+from cutlayer_host.message import Error, Message, Piece
 from cutlayer_host.optimizer import OptimizerSettings
 from cutlayer_host.pump import READ_BYTES, Pump
 from cutlayer_host.settings import TrainSettings, Visit

@@ -12,8 +12,8 @@ from double_board import CLASSES, RECORDINGS, double_board
 from plain_tail import PlainTail
 
 from cutlayer_host.errors import LessonBroken, NumberError, StoreError, TransportError
+from cutlayer_host.host_messages import Sample
 from cutlayer_host.link import FrameKind, Header
-from cutlayer_host.messages import Sample
 from cutlayer_host.server import CROWD, Failed, Finished, Listening, Server, ServerEvent
 from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.trainer import Trainer

@@ -10,11 +10,49 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cutlayer_host import messages as m
 from cutlayer_host import tensors
-from cutlayer_host.codes import ErrorCode, Kind
+from cutlayer_host.board_messages import (
+    Activation,
+    Applied,
+    Cleared,
+    Configured,
+    DataRead,
+    Forgotten,
+    Provisioned,
+    Rescaled,
+    Restored,
+    Saved,
+    StatsAre,
+    Welcome,
+)
+from cutlayer_host.codes import (
+    ACTIVATION_CODECS,
+    GRADIENT_CODECS,
+    LIVE_RECORDING,
+    ErrorCode,
+    Kind,
+    Mode,
+    Section,
+)
 from cutlayer_host.errors import LinkLost, ProtocolError
+from cutlayer_host.host_messages import (
+    Apply,
+    Clear,
+    Configure,
+    Forget,
+    Gradient,
+    Hello,
+    Provision,
+    Read,
+    Rescale,
+    Restore,
+    Sample,
+    Save,
+    Stats,
+)
 from cutlayer_host.link import Link, Lost, LostReason, Parameters, Received, Role
+from cutlayer_host.message import Error, Message, Piece
+from cutlayer_host.messages import MESSAGES, decode
 from cutlayer_host.session import (
     HostSession,
     Malformed,
@@ -24,7 +62,7 @@ from cutlayer_host.session import (
     SmashedData,
 )
 
-WELCOME = m.Welcome(board="played", smashed_count=8, cut_count=2, output_scale=0.5, output_zero_point=-128)
+WELCOME = Welcome(board="played", smashed_count=8, cut_count=2, output_scale=0.5, output_zero_point=-128)
 
 
 class Played:
@@ -34,7 +72,7 @@ class Played:
         self.session = HostSession(rng=random.Random(1))
         self.board = Link(Role.BOARD, Parameters(max_payload, 3916, 4))
         self.now_ms = 0.0
-        self.asked: list[m.Message] = []
+        self.asked: list[Message] = []
         self.session.connect(0.0)
         self.exchange()
 
@@ -46,26 +84,26 @@ class Played:
             down = self.session.transmit(self.now_ms)
             for event in self.board.receive(down, self.now_ms):
                 if isinstance(event, Received):
-                    self.asked.append(m.decode(event.payload))
+                    self.asked.append(decode(event.payload))
             up = self.board.transmit(self.now_ms)
             events += self.session.receive(up, self.now_ms)
             if not down and not up:
                 return events
 
-    def tell(self, *messages: m.Message | bytes) -> list[Any]:
+    def tell(self, *messages: Message | bytes) -> list[Any]:
         for message in messages:
             self.board.send(message if isinstance(message, bytes) else message.encode())
         return self.exchange()
 
-    def asked_since(self) -> list[m.Message]:
+    def asked_since(self) -> list[Message]:
         asked, self.asked = self.asked, []
         return asked
 
     def ready(self, **configuration: Any) -> None:
         self.tell(WELCOME)
-        self.session.configure(m.Configure(**configuration))
+        self.session.configure(Configure(**configuration))
         self.exchange()
-        assert self.tell(m.Configured(last_step=0)) == [m.Configured(last_step=0)]
+        assert self.tell(Configured(last_step=0)) == [Configured(last_step=0)]
         self.asked_since()
 
     def smashed(self, sample: int, values: np.ndarray, codec: int = 0, **fields: Any) -> list[Any]:
@@ -73,7 +111,7 @@ class Played:
         head = {"sample": sample, "codec": codec, "count": values.size, "scale": 0.5, "zero_point": -128}
         head |= {"crc": zlib.crc32(values.data), "label": 4, "saturated": 1}
         pieces = tensors.activation_pieces(values, codec, -128, 128)
-        return self.tell(m.Activation(**{**head, **fields}), *pieces)
+        return self.tell(Activation(**{**head, **fields}), *pieces)
 
     def awaiting(self, values: np.ndarray, **configuration: Any) -> SmashedData:
         self.ready(**configuration)
@@ -91,7 +129,7 @@ VALUES = np.array([-128, 5, -128, 127, 3, -128, 77, -1], np.int8)
 
 def test_a_connection_greets_by_itself() -> None:
     played = Played()
-    assert played.asked_since() == [m.Hello()]
+    assert played.asked_since() == [Hello()]
     assert played.session.waiting
     assert played.tell(WELCOME) == [WELCOME]
     assert played.session.welcome == WELCOME
@@ -113,18 +151,18 @@ def test_a_step_end_to_end() -> None:
     assert played.session.state is SessionState.AWAITING
     played.exchange()
     head, piece, apply, sample = played.asked_since()
-    assert head == m.Gradient(sample=1, count=8, scale=0.25)
-    assert piece == m.Piece(first=0, count=8, data=bytes([1, 4, 6, 7]))
-    assert apply == m.Apply(step=1, samples=1, learning_rate=0.125)
-    assert sample == m.Sample(sample=2, recording=6, mode=m.Mode.TRAIN)
-    applied = m.Applied(step=1, weights_crc=99, saturated=1)
+    assert head == Gradient(sample=1, count=8, scale=0.25)
+    assert piece == Piece(first=0, count=8, data=bytes([1, 4, 6, 7]))
+    assert apply == Apply(step=1, samples=1, learning_rate=0.125)
+    assert sample == Sample(sample=2, recording=6, mode=Mode.TRAIN)
+    applied = Applied(step=1, weights_crc=99, saturated=1)
     assert played.tell(applied) == [applied]
     (second,) = played.smashed(2, VALUES)
     assert second.sample == 2
     assert not played.session.waiting
 
 
-@pytest.mark.parametrize("codec", m.ACTIVATION_CODECS)
+@pytest.mark.parametrize("codec", ACTIVATION_CODECS)
 def test_smashed_data_comes_in_pieces_under_every_codec(codec: int) -> None:
     played = Played()
     values = np.random.default_rng(1).integers(-128, 128, 4000).astype(np.int8)
@@ -133,7 +171,7 @@ def test_smashed_data_comes_in_pieces_under_every_codec(codec: int) -> None:
     assert np.array_equal(smashed.values, tensors.as_sent(values, codec))
 
 
-@pytest.mark.parametrize("codec", m.GRADIENT_CODECS)
+@pytest.mark.parametrize("codec", GRADIENT_CODECS)
 def test_gradients_are_sent_under_every_codec(codec: int) -> None:
     played = Played(max_payload=128)
     values = np.random.default_rng(1).integers(-128, 128, 4000).astype(np.int8)
@@ -146,36 +184,36 @@ def test_gradients_are_sent_under_every_codec(codec: int) -> None:
     received = [
         tensors.gradient_values(piece.data, smashed.masked[piece.first : piece.first + piece.count], codec)
         for piece in pieces
-        if isinstance(piece, m.Piece)
+        if isinstance(piece, Piece)
     ]
     assert np.array_equal(np.concatenate(received), np.where(smashed.masked, 0, g))
 
 
 ANSWERED = {
-    "clear": (lambda session: session.clear(), m.Clear(), m.Cleared(last_step=3)),
+    "clear": (lambda session: session.clear(), Clear(), Cleared(last_step=3)),
     "rescale": (
         lambda session: session.rescale(0.25, -7),
-        m.Rescale(scale=0.25, zero_point=-7),
-        m.Rescaled(scale=0.25, zero_point=-7, last_step=3),
+        Rescale(scale=0.25, zero_point=-7),
+        Rescaled(scale=0.25, zero_point=-7, last_step=3),
     ),
     "read": (
-        lambda session: session.read(m.Section.BIAS, 12),
-        m.Read(section=1, offset=12, count=4084),
-        m.DataRead(section=1, count=3, offset=12, total=15, data=b"abc"),
+        lambda session: session.read(Section.BIAS, 12),
+        Read(section=1, offset=12, count=4084),
+        DataRead(section=1, count=3, offset=12, total=15, data=b"abc"),
     ),
-    "stats": (lambda session: session.stats(), m.Stats(), m.StatsAre.of(range(18))),
-    "save": (lambda session: session.save(3), m.Save(step=3), m.Saved(step=3, saves=9, bytes=500)),
+    "stats": (lambda session: session.stats(), Stats(), StatsAre.of(range(18))),
+    "save": (lambda session: session.save(3), Save(step=3), Saved(step=3, saves=9, bytes=500)),
     "restore": (
         lambda session: session.restore(77, 3),
-        m.Restore(run=77, step=3),
-        m.Restored(run=77, step=3, weights_crc=1),
+        Restore(run=77, step=3),
+        Restored(run=77, step=3, weights_crc=1),
     ),
     "provision": (
         lambda session: session.provision(bytes(8), bytes(32)),
-        m.Provision(device_id=bytes(8), key=bytes(32)),
-        m.Provisioned(device_id=bytes(8)),
+        Provision(device_id=bytes(8), key=bytes(32)),
+        Provisioned(device_id=bytes(8)),
     ),
-    "forget": (lambda session: session.forget(), m.Forget(), m.Forgotten()),
+    "forget": (lambda session: session.forget(), Forget(), Forgotten()),
 }
 
 
@@ -197,7 +235,7 @@ def test_inference_awaits_no_gradient() -> None:
     played.ready()
     played.session.sample(1, train=False)
     played.exchange()
-    assert played.asked_since() == [m.Sample(mode=m.Mode.INFER, sample=1, recording=m.LIVE_RECORDING)]
+    assert played.asked_since() == [Sample(mode=Mode.INFER, sample=1, recording=LIVE_RECORDING)]
     (smashed,) = played.smashed(1, VALUES)
     assert played.session.state is SessionState.READY
     with pytest.raises(ProtocolError, match="GRADIENT cannot be sent in state READY"):
@@ -220,12 +258,12 @@ def test_each_state_takes_what_the_specification_says() -> None:
             played.session._reset()
             played.session._settled = state
             if request.name in names.split():
-                played.session._request(request, m.Stats())
+                played.session._request(request, Stats())
             else:
                 with pytest.raises(
                     ProtocolError, match=f"{request.kind.name} cannot be sent in state"
                 ) as caught:
-                    played.session._request(request, m.Stats())
+                    played.session._request(request, Stats())
                 assert caught.value.code == ErrorCode.STATE
 
 
@@ -243,17 +281,17 @@ def test_without_a_connection_nothing_is_sent() -> None:
 @pytest.mark.parametrize(
     ("request_", "error", "after"),
     [
-        ("configure", m.Error(about=Kind.CONFIGURE, code=-6), SessionState.READY),
-        ("sample", m.Error(about=Kind.SAMPLE, code=-10), SessionState.READY),
-        ("sample", m.Error(about=Kind.SAMPLE, code=-300), SessionState.READY),
-        ("apply", m.Error(about=Kind.APPLY, code=-9, detail=3), SessionState.READY),
+        ("configure", Error(about=Kind.CONFIGURE, code=-6), SessionState.READY),
+        ("sample", Error(about=Kind.SAMPLE, code=-10), SessionState.READY),
+        ("sample", Error(about=Kind.SAMPLE, code=-300), SessionState.READY),
+        ("apply", Error(about=Kind.APPLY, code=-9, detail=3), SessionState.READY),
     ],
 )
-def test_a_refusal_is_told_and_the_state_stays(request_: str, error: m.Error, after: SessionState) -> None:
+def test_a_refusal_is_told_and_the_state_stays(request_: str, error: Error, after: SessionState) -> None:
     played = Played()
     played.ready()
     asking = {
-        "configure": lambda: played.session.configure(m.Configure(cut=9)),
+        "configure": lambda: played.session.configure(Configure(cut=9)),
         "sample": lambda: played.session.sample(1, 99, train=True),
         "apply": lambda: played.session.apply(1, 1, 0.5),
     }
@@ -271,7 +309,7 @@ def test_a_sample_refused_unread_leaves_the_one_before(code: ErrorCode) -> None:
     played.awaiting(VALUES)
     played.session.sample(2, train=True)
     played.exchange()
-    played.tell(m.Error(about=Kind.SAMPLE, code=code))
+    played.tell(Error(about=Kind.SAMPLE, code=code))
     assert played.session.state is SessionState.AWAITING
 
 
@@ -283,13 +321,13 @@ def test_a_refused_gradient_is_told_once(about: Kind, after: SessionState) -> No
     smashed = played.awaiting(VALUES)
     played.session.gradient(smashed, VALUES // 2, 1.0)
     played.exchange()
-    refusal = m.Error(about=about, code=ErrorCode.VALUE)
-    late = m.Error(about=Kind.PIECE, code=ErrorCode.STATE)
+    refusal = Error(about=about, code=ErrorCode.VALUE)
+    late = Error(about=Kind.PIECE, code=ErrorCode.STATE)
     assert played.tell(refusal, late, late) == [Refused(about, ErrorCode.VALUE, 0)]
     assert played.session.state is after
     played.session.clear()
     played.exchange()
-    assert played.tell(m.Cleared(last_step=0)) == [m.Cleared(last_step=0)]
+    assert played.tell(Cleared(last_step=0)) == [Cleared(last_step=0)]
     assert played.session.state is SessionState.READY
 
 
@@ -300,37 +338,37 @@ def test_what_was_asked_behind_a_refusal_is_answered_in_turn() -> None:
     played.session.apply(1, 1, 0.5)
     played.session.stats()
     played.exchange()
-    stats = m.StatsAre.of([1])
-    events = played.tell(m.Error(about=Kind.PIECE, code=-6), m.Error(about=Kind.APPLY, code=-9), stats)
+    stats = StatsAre.of([1])
+    events = played.tell(Error(about=Kind.PIECE, code=-6), Error(about=Kind.APPLY, code=-9), stats)
     assert events == [Refused(Kind.PIECE, -6, 0), Refused(Kind.APPLY, -9, 0), stats]
     assert played.session.state is SessionState.READY
 
 
-HEAD = m.Activation(sample=1, count=4, scale=1.0, zero_point=0, crc=zlib.crc32(bytes(4)))
-PIECE = m.Piece(first=0, count=2, data=bytes([128, 128]))
+HEAD = Activation(sample=1, count=4, scale=1.0, zero_point=0, crc=zlib.crc32(bytes(4)))
+PIECE = Piece(first=0, count=2, data=bytes([128, 128]))
 BAD_ANSWERS = {
     "unknown kind": ([b"\x55abc"], ErrorCode.KIND, 0x55),
-    "wrong length": ([m.Cleared(last_step=1).encode()[:-1]], ErrorCode.LENGTH, Kind.CLEARED),
-    "nothing was asked": ([m.Cleared(last_step=1)], ErrorCode.STATE, Kind.CLEARED),
-    "a message of the host": ([m.Clear()], ErrorCode.STATE, Kind.CLEAR),
+    "wrong length": ([Cleared(last_step=1).encode()[:-1]], ErrorCode.LENGTH, Kind.CLEARED),
+    "nothing was asked": ([Cleared(last_step=1)], ErrorCode.STATE, Kind.CLEARED),
+    "a message of the host": ([Clear()], ErrorCode.STATE, Kind.CLEAR),
     "a piece without its head": ([PIECE], ErrorCode.STATE, Kind.PIECE),
     "another sample": (
-        [m.Activation(sample=2, count=4, scale=1.0, zero_point=0, crc=0)],
+        [Activation(sample=2, count=4, scale=1.0, zero_point=0, crc=0)],
         ErrorCode.VALUE,
         Kind.ACTIVATION,
     ),
     "another codec": (
-        [m.Activation(sample=1, codec=1, count=4, scale=1.0, zero_point=0, crc=0)],
+        [Activation(sample=1, codec=1, count=4, scale=1.0, zero_point=0, crc=0)],
         ErrorCode.VALUE,
         Kind.ACTIVATION,
     ),
-    "a gap": ([HEAD, PIECE, m.Piece(first=3, count=1, data=b"a")], ErrorCode.VALUE, Kind.PIECE),
+    "a gap": ([HEAD, PIECE, Piece(first=3, count=1, data=b"a")], ErrorCode.VALUE, Kind.PIECE),
     "a repeat": ([HEAD, PIECE, PIECE], ErrorCode.VALUE, Kind.PIECE),
-    "beyond the end": ([HEAD, m.Piece(first=0, count=5, data=bytes(5))], ErrorCode.VALUE, Kind.PIECE),
-    "a piece of another length": ([HEAD, m.Piece(first=0, count=2, data=b"a")], ErrorCode.LENGTH, Kind.PIECE),
+    "beyond the end": ([HEAD, Piece(first=0, count=5, data=bytes(5))], ErrorCode.VALUE, Kind.PIECE),
+    "a piece of another length": ([HEAD, Piece(first=0, count=2, data=b"a")], ErrorCode.LENGTH, Kind.PIECE),
     "another head amid pieces": ([HEAD, PIECE, HEAD], ErrorCode.STATE, Kind.ACTIVATION),
-    "an error amid pieces": ([HEAD, PIECE, m.Error(about=3, code=-7)], ErrorCode.STATE, Kind.ERROR),
-    "another check": ([HEAD, m.Piece(first=0, count=4, data=b"abcd")], ErrorCode.VALUE, Kind.ACTIVATION),
+    "an error amid pieces": ([HEAD, PIECE, Error(about=3, code=-7)], ErrorCode.STATE, Kind.ERROR),
+    "another check": ([HEAD, Piece(first=0, count=4, data=b"abcd")], ErrorCode.VALUE, Kind.ACTIVATION),
 }
 
 
@@ -345,7 +383,7 @@ def test_what_a_board_may_not_send_ends_the_session(name: str) -> None:
     (event,) = played.tell(*said)
     assert isinstance(event, Malformed)
     assert (event.error.code, event.error.about) == (code, about)
-    assert played.asked_since() == [m.Error(about=about, code=code)]
+    assert played.asked_since() == [Error(about=about, code=code)]
     # Nothing more is taken, until the host connects anew.
     assert played.tell(HEAD, PIECE) == []
     played.session.connect(played.now_ms)
@@ -402,11 +440,11 @@ def test_random_messages_never_raise() -> None:
     for _ in range(300):
         played = Played()
         played.tell(WELCOME)
-        played.session.configure(m.Configure())
+        played.session.configure(Configure())
         played.exchange()
         for _ in range(20):
             kind = rng.choice([*Kind, 0x44])
-            size = m.MESSAGES[kind].LAYOUT.size if kind in m.MESSAGES else 5
+            size = MESSAGES[kind].LAYOUT.size if kind in MESSAGES else 5
             payload = bytes([kind]) + bytes(rng.choice((0, 1, 4, 127, 255)) for _ in range(size - 1))
             events = played.tell(payload)
             malformed += any(isinstance(event, Malformed) for event in events)
@@ -447,14 +485,14 @@ def test_the_hosts_own_time_of_a_step() -> None:
 
         timed(lambda number=number: played.session.sample(number, train=True))
         exchange()
-        head = m.Activation(sample=number, count=8192, scale=1.0, zero_point=0, crc=zlib.crc32(values.data))
+        head = Activation(sample=number, count=8192, scale=1.0, zero_point=0, crc=zlib.crc32(values.data))
         for payload in (head.encode(), *pieces):
             played.board.send(payload)
         (smashed,) = exchange()
         timed(played.session.gradient, smashed, gradient, 1.0)
         timed(played.session.apply, number, 1, 0.5)
         exchange()
-        played.board.send(m.Applied(step=number, weights_crc=0).encode())
-        assert exchange() == [m.Applied(step=number, weights_crc=0)]
+        played.board.send(Applied(step=number, weights_crc=0).encode())
+        assert exchange() == [Applied(step=number, weights_crc=0)]
         seconds.append(spent)
     assert min(seconds) < 0.0015

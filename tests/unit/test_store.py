@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from cutlayer_host import durable
+from cutlayer_host.board_messages import Welcome
 from cutlayer_host.checkpoint import Checkpoint
 from cutlayer_host.durable import write_json
 from cutlayer_host.errors import StoreError
-from cutlayer_host.messages import Welcome
 from cutlayer_host.report import StepDone
 from cutlayer_host.store import Store
 

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from cutlayer_host import tensors
-from cutlayer_host.codes import ErrorCode
+from cutlayer_host.codes import ACTIVATION_CODECS, GRADIENT_CODECS, ErrorCode
 from cutlayer_host.errors import ProtocolError
-from cutlayer_host.messages import ACTIVATION_CODECS, GRADIENT_CODECS
 
 int8 = st.integers(-128, 127)
 vectors = arrays.arrays(np.int8, st.integers(1, 300))

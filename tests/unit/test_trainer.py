@@ -12,9 +12,9 @@ from double_board import CLASSES, RECORDINGS, Reach, double_board
 from plain_tail import PlainTail
 
 from cutlayer_host.checkpoint import MemoryLedger
+from cutlayer_host.codes import LIVE_RECORDING, Kind
 from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, LinkLost, NumberError, TailError
 from cutlayer_host.lesson import Curriculum
-from cutlayer_host.messages import LIVE_RECORDING, Kind
 from cutlayer_host.optimizer import OptimizerSettings
 from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.trainer import Trainer

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from vector_files import FOLDER, maker, play, vectors
 
-from cutlayer_host import messages as m
 from cutlayer_host import tensors
 from cutlayer_host.errors import ProtocolError
 from cutlayer_host.guard import PARAMETERS_BYTES, SYN_BYTES, BoardGuard, HostGuard, Seal
 from cutlayer_host.link import Link, Parameters, Role
+from cutlayer_host.messages import decode
 from cutlayer_host.wire import FrameDecoder, encode_frame
 
 
@@ -96,7 +96,7 @@ def test_seals(case: dict[str, Any]) -> None:
 
 @named("messages", "messages")
 def test_messages(case: dict[str, Any]) -> None:
-    message = m.decode(bytes.fromhex(case["payload"]))
+    message = decode(bytes.fromhex(case["payload"]))
     assert message.KIND.name == case["kind"]
     for name, expected in case["fields"].items():
         value = getattr(message, name)
@@ -108,7 +108,7 @@ def test_messages(case: dict[str, Any]) -> None:
 @named("messages", "refused")
 def test_refused_messages(case: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError) as caught:
-        m.decode(bytes.fromhex(case["payload"]))
+        decode(bytes.fromhex(case["payload"]))
     assert caught.value.code == case["code"]
 
 

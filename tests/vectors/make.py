@@ -14,9 +14,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cutlayer_host import messages as m
 from cutlayer_host import tensors
-from cutlayer_host.codes import Kind, error_name
+from cutlayer_host.board_messages import (
+    NOTHING,
+    Activation,
+    Applied,
+    Cleared,
+    Configured,
+    DataRead,
+    Forgotten,
+    Provisioned,
+    Rescaled,
+    Restored,
+    RunStep,
+    Saved,
+    StatsAre,
+    Welcome,
+)
+from cutlayer_host.codes import (
+    ACTIVATION_CODECS,
+    GRADIENT_CODECS,
+    LIVE_RECORDING,
+    Flag,
+    Kind,
+    Mode,
+    Optimizer,
+    Section,
+    error_name,
+)
 from cutlayer_host.errors import ProtocolError
 from cutlayer_host.guard import (
     DEVICE_ID_BYTES,
@@ -28,7 +53,24 @@ from cutlayer_host.guard import (
     Security,
     Transcript,
 )
+from cutlayer_host.host_messages import (
+    Apply,
+    Clear,
+    Configure,
+    Forget,
+    Gradient,
+    Hello,
+    Provision,
+    Read,
+    Rescale,
+    Restore,
+    Sample,
+    Save,
+    Stats,
+)
 from cutlayer_host.link import FrameKind, Header, Link, Lost, LostReason, Parameters, Received, Role
+from cutlayer_host.message import Error, Message, Piece
+from cutlayer_host.messages import decode
 from cutlayer_host.wire import HEADER_BYTES, WIRE_VERSION, FrameDecoder, encode_frame
 
 if TYPE_CHECKING:
@@ -291,11 +333,11 @@ def seals() -> Json:
 
 def messages() -> Json:
     """Messages field by field, and payloads that are refused."""
-    good: list[m.Message] = [
-        m.Hello(),
-        m.Welcome(
+    good: list[Message] = [
+        Hello(),
+        Welcome(
             firmware_version=(1, 2, 3),
-            flags=m.Flag.TRAINABLE | m.Flag.CONFIGURED,
+            flags=Flag.TRAINABLE | Flag.CONFIGURED,
             optimizers=3,
             codecs=0x17,
             model_id=bytes(range(32)),
@@ -311,26 +353,26 @@ def messages() -> Json:
             train_bytes=70_000,
             cut_count=5,
             run=0xCAFE0001,
-            saved=(m.RunStep(0xCAFE0001, 0x01020300), m.NOTHING),
+            saved=(RunStep(0xCAFE0001, 0x01020300), NOTHING),
             saves=70_001,
             device_id=bytes(range(8)),
         ),
-        m.Configure(
+        Configure(
             restart=True,
             cut=3,
             activation_codec=17,
             gradient_codec=1,
-            optimizer=m.Optimizer.ADAM,
+            optimizer=Optimizer.ADAM,
             momentum=0.875,
             beta2=0.9990234375,
             epsilon=2.0**-20,
             run=0xCAFE0001,
         ),
-        m.Configure(optimizer=m.Optimizer.SGD),
-        m.Configured(last_step=7),
-        m.Sample(mode=m.Mode.TRAIN, sample=1, recording=2),
-        m.Sample(mode=m.Mode.INFER, sample=0xFFFFFFFF, recording=m.LIVE_RECORDING),
-        m.Activation(
+        Configure(optimizer=Optimizer.SGD),
+        Configured(last_step=7),
+        Sample(mode=Mode.TRAIN, sample=1, recording=2),
+        Sample(mode=Mode.INFER, sample=0xFFFFFFFF, recording=LIVE_RECORDING),
+        Activation(
             codec=16,
             label=-1,
             sample=9,
@@ -342,39 +384,39 @@ def messages() -> Json:
             saturated=12,
             crc=0xDEADBEEF,
         ),
-        m.Piece(count=3, first=100_000, data=b"\x01\x80\xff"),
-        m.Piece(count=65535, first=0, data=b""),
-        m.Gradient(codec=1, sample=9, count=4096, scale=2.0**-12),
-        m.Apply(samples=16, step=8, learning_rate=0.0009765625),
-        m.Applied(step=8, weights_crc=0x12345678, saturated=99),
-        m.Clear(),
-        m.Cleared(last_step=8),
-        m.Rescale(zero_point=-100, scale=0.0625),
-        m.Rescaled(zero_point=-100, scale=0.0625, last_step=8),
-        m.Read(section=m.Section.MASTER, count=500, offset=1000),
-        m.DataRead(section=3, count=4, offset=1000, total=2000, data=b"abcd"),
-        m.Stats(),
-        m.StatsAre.of(range(18)),
-        m.Save(step=8),
-        m.Saved(step=8, saves=70_001, bytes=50_000),
-        m.Restore(run=0xCAFE0001, step=8),
-        m.Restored(run=0xCAFE0001, step=8, weights_crc=0x12345678),
-        m.Provision(device_id=bytes(range(8)), key=bytes(range(32))),
-        m.Provisioned(device_id=bytes(range(8))),
-        m.Forget(),
-        m.Forgotten(),
-        m.Error(about=Kind.SAMPLE, code=-10, detail=70_000),
+        Piece(count=3, first=100_000, data=b"\x01\x80\xff"),
+        Piece(count=65535, first=0, data=b""),
+        Gradient(codec=1, sample=9, count=4096, scale=2.0**-12),
+        Apply(samples=16, step=8, learning_rate=0.0009765625),
+        Applied(step=8, weights_crc=0x12345678, saturated=99),
+        Clear(),
+        Cleared(last_step=8),
+        Rescale(zero_point=-100, scale=0.0625),
+        Rescaled(zero_point=-100, scale=0.0625, last_step=8),
+        Read(section=Section.MASTER, count=500, offset=1000),
+        DataRead(section=3, count=4, offset=1000, total=2000, data=b"abcd"),
+        Stats(),
+        StatsAre.of(range(18)),
+        Save(step=8),
+        Saved(step=8, saves=70_001, bytes=50_000),
+        Restore(run=0xCAFE0001, step=8),
+        Restored(run=0xCAFE0001, step=8, weights_crc=0x12345678),
+        Provision(device_id=bytes(range(8)), key=bytes(range(32))),
+        Provisioned(device_id=bytes(range(8))),
+        Forget(),
+        Forgotten(),
+        Error(about=Kind.SAMPLE, code=-10, detail=70_000),
     ]
-    quiet, scale = float("nan"), m.Gradient.LAYOUT.size - 4
-    gradient = m.Gradient(sample=1, count=4, scale=1.0).encode()
-    configure = m.Configure().encode()
+    quiet, scale = float("nan"), Gradient.LAYOUT.size - 4
+    gradient = Gradient(sample=1, count=4, scale=1.0).encode()
+    configure = Configure().encode()
     bad = {
         "empty": b"",
         "unknown kind": b"\x0e\0\0\0",
         "another unknown kind": b"\xff",
-        "HELLO short": m.Hello().encode()[:-1],
-        "HELLO long": m.Hello().encode() + b"\0",
-        "SAMPLE short": m.Sample(sample=1).encode()[:-1],
+        "HELLO short": Hello().encode()[:-1],
+        "HELLO long": Hello().encode() + b"\0",
+        "SAMPLE short": Sample(sample=1).encode()[:-1],
         "SAMPLE mode": b"\x03\x02" + bytes(10),
         "CONFIGURE restart": configure[:1] + b"\x02" + configure[2:],
         "CONFIGURE activation codec": configure[:4] + b"\x03" + configure[5:],
@@ -397,14 +439,14 @@ def messages() -> Json:
         "READ section": b"\x08\x06\x01" + bytes(9),
         "READ count": b"\x08" + bytes(11),
         "STATS short": b"\x09\0\0",
-        "SAVE short": m.Save(step=1).encode()[:-1],
-        "PROVISION short": m.Provision(device_id=bytes(8), key=bytes(32)).encode()[:-1],
+        "SAVE short": Save(step=1).encode()[:-1],
+        "PROVISION short": Provision(device_id=bytes(8), key=bytes(32)).encode()[:-1],
         "CLEAR long": b"\x06" + bytes(4),
     }
     refused = []
     for name, payload in bad.items():
         try:
-            m.decode(payload)
+            decode(payload)
         except ProtocolError as error:
             refused.append(
                 {"name": name, "payload": payload.hex(), "code": error.code, "is": error_name(error.code)}
@@ -419,7 +461,7 @@ def messages() -> Json:
     }
 
 
-def _fields(message: m.Message) -> Json:
+def _fields(message: Message) -> Json:
     values = dataclasses.asdict(message)  # type: ignore[call-overload]
     return {
         name: value.hex() if isinstance(value, bytes) else list(value) if isinstance(value, tuple) else value
@@ -439,7 +481,7 @@ def codecs() -> Json:
     activations, gradients = [], []
     for name, values in tensor_of.items():
         zero_point = 3 if name == "every value" else -128
-        for codec in m.ACTIVATION_CODECS:
+        for codec in ACTIVATION_CODECS:
             data = tensors.activation_data(values, codec, zero_point)
             activations.append(
                 {
@@ -452,8 +494,8 @@ def codecs() -> Json:
                     "crc": zlib.crc32(values.data),
                 }
             )
-        for codec in m.GRADIENT_CODECS:
-            for activation_codec in m.ACTIVATION_CODECS[:3]:
+        for codec in GRADIENT_CODECS:
+            for activation_codec in ACTIVATION_CODECS[:3]:
                 low, high = (-128, 127) if name == "one" else (-120, 100)
                 mask = tensors.masked(values, activation_codec, low, high)
                 limit = tensors.GRADIENT_LIMITS[codec]

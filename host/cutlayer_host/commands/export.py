@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cutlayer_converter.bundle import Manifest
+    from cutlayer_host.board_messages import Welcome
     from cutlayer_host.device import Device
     from cutlayer_host.guard import KeyFinder
     from cutlayer_host.meeting import Meeting
-    from cutlayer_host.messages import Welcome
     from cutlayer_host.store import RunSummary
 
 
@@ -188,7 +188,7 @@ async def _read_layer(device: Device) -> dict[str, npt.NDArray[Any]]:
     """The parts of the layer, as `assemble` takes them."""
     import numpy as np
 
-    from cutlayer_host.messages import Section
+    from cutlayer_host.codes import Section
 
     welcome = device.welcome
     sections = {
