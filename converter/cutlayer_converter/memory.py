@@ -34,7 +34,8 @@ def memory_table(
     tables = [("head weights", plan.weight_bytes), ("head ops", OP_BYTES * len(plan.steps))]
     ram = [("arena", plan.arena_bytes), *_training(trainable)]
     ram += [(f"{name}, copied", size) for name, size in tables if board.constants_in_ram]
-    ram += [("link buffers", _link(board)), ("stack", board.stack_bytes)]
+    ram += [("link buffers", _link(board)), ("receive ring", board.receive_bytes)]
+    ram += [("node and port", board.node_bytes), ("stack", board.stack_bytes)]
     flash = [*tables, ("code", board.code_bytes)]
     return (
         *(MemoryLine(name, "ram", size) for name, size in ram),
@@ -61,11 +62,11 @@ def table_text(lines: Sequence[MemoryLine], board: BoardSpec) -> str:
 
 
 def _link(board: BoardSpec) -> int:
-    """The ring of received bytes, CL_LINK_BYTES as node.h aligns it, and the node itself."""
+    """CL_LINK_BYTES as node.h aligns it."""
     frame = LINK_HEADER_BYTES + board.max_payload + CRC_BYTES
     stage = frame + -(-frame // COBS_BLOCK_BYTES) + 1  # CL_LINK_STAGE_BYTES
     buffers = _aligned(frame, 4) * (board.window_frames + 1) + _aligned(stage, 4)
-    return board.receive_bytes + _aligned(buffers, 16) + board.node_bytes
+    return _aligned(buffers, 16)
 
 
 def _aligned(size: int, boundary: int) -> int:

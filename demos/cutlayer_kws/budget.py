@@ -25,7 +25,8 @@ class Budget:
         tail_learning_rate: At the first step, of the tail (of all layers in a central run: `central_...`).
         board_learning_rate: At the first step, of the board's layer.
         central_learning_rate: At the first step of a central run.
-        optimizer: Of all of them.
+        optimizer: Of the tail, and of a central run.
+        board_optimizer: Of the board's layer; None: as the tail's.
     """
 
     visits: int = 20_000
@@ -34,6 +35,7 @@ class Budget:
     board_learning_rate: float = 1e-2
     central_learning_rate: float = 3e-3
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    board_optimizer: OptimizerSettings | None = None
 
     @property
     def steps(self) -> int:

@@ -33,6 +33,7 @@ RECORDINGS_FILE = "recordings.pcm"
 LABELS_FILE = "recordings.pcm.labels"
 CORPUS_FILE = "corpus.json"
 TEST_PERCENT = 20
+HELD_OUT_EVERY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,30 @@ def load_corpus(folder: Path) -> Corpus:
     if not whole or len(corpus.speakers) != corpus.count:
         raise DemoError(f"{folder} is damaged: its files disagree", "remove the folder and try again")
     return corpus
+
+
+def hold_out(corpus: Corpus, cache: Path) -> Corpus:
+    """The training recordings alone, every fifth family of voices for testing: to choose settings by.
+
+    A family is what differs in a number at the end (steph, steph2). Made once under `cache`.
+    """
+    families = sorted({_family(speaker) for speaker in corpus.speakers[: corpus.train_count]})
+    held_out = set(families[::HELD_OUT_EVERY])
+    folder = cache / f"{corpus.folder.name}-held-out"
+    if folder.exists():
+        return load_corpus(folder)
+
+    def read(for_test: bool) -> Iterator[Recording]:
+        for index in corpus.train:
+            speaker = corpus.speakers[index]
+            if (_family(speaker) in held_out) == for_test:
+                yield Recording(corpus.audio[index], corpus.words[corpus.labels[index]], speaker)
+
+    return write_corpus(folder, corpus.words, read(False), read(True))
+
+
+def _family(speaker: str) -> str:
+    return speaker.rstrip("0123456789")
 
 
 def import_speech_commands(source: Path, cache: Path, *, words: tuple[str, ...] = WORDS) -> Corpus:

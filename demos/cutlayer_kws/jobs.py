@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cutlayer_converter.bundle import Manifest
+    from cutlayer_converter.bundle import Manifest, Optimizer
+    from cutlayer_converter.trainable import Master
     from cutlayer_kws.budget import Budget
     from cutlayer_kws.model import Pretraining
 
 MODEL_FILE = "model.keras"
+CALIBRATION_FILE = "calibration.npz"
 BUDGET_BOARD = "qemu_mps2_an386"
 
 
@@ -79,6 +81,26 @@ def prepare(
     return Prepared(folder / "bundle", manifest, accuracy, settings.words)
 
 
+def convert_for(
+    source: Path, words: tuple[str, ...], out: Path, optimizer: Optimizer, master: Master
+) -> Manifest:
+    """Converts the network of the folder `source` once more, for a board that keeps less of its layer."""
+    from cutlayer_boards.spec import board
+    from cutlayer_converter.convert import convert
+    from cutlayer_kws.model import CUT_LAYER
+
+    return convert(
+        source / MODEL_FILE,
+        CUT_LAYER,
+        board(BUDGET_BOARD),
+        source / CALIBRATION_FILE,
+        out,
+        optimizer=optimizer,
+        master=master,
+        class_names=words,
+    )
+
+
 def train_centrally(
     corpus_folder: Path,
     start: Path,
@@ -129,22 +151,13 @@ def _load(path: Path) -> Any:
 
 
 def _convert(model: Any, folder: Path, corpus: Corpus, calibration: NDArray[np.int8]) -> Manifest:
-    from cutlayer_boards.spec import board
-    from cutlayer_converter.convert import convert
     from cutlayer_kws.errors import DemoError
-    from cutlayer_kws.model import CUT_LAYER, write_calibration
+    from cutlayer_kws.model import write_calibration
 
     folder.mkdir(parents=True, exist_ok=True)
     model.save(folder / MODEL_FILE)
-    write_calibration(folder / "calibration.npz", calibration)
-    manifest = convert(
-        folder / MODEL_FILE,
-        CUT_LAYER,
-        board(BUDGET_BOARD),
-        folder / "calibration.npz",
-        folder / "bundle",
-        class_names=corpus.words,
-    )
+    write_calibration(folder / CALIBRATION_FILE, calibration)
+    manifest = convert_for(folder, corpus.words, folder / "bundle", "adam", "float32")
     if (manifest.input.scale, manifest.input.zero_point) != (INPUT_SCALE, INPUT_ZERO_POINT):
         raise DemoError(
             f"the converted head's input has scale {manifest.input.scale} and zero point "

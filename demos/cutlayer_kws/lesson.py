@@ -139,7 +139,7 @@ async def _teach(device: Device, plan: LessonPlan, on_sample: Callable[[int, int
         batch_size=budget.batch_size,
         learning_rate=budget.tail_rate,
         board_learning_rate=budget.board_rate,
-        optimizer=budget.optimizer,
+        optimizer=budget.board_optimizer or budget.optimizer,
         update_head=plan.update_head,
         activation_codec=ZERO_SUPPRESSED_INT8,
         gradient_codec=INT8,

@@ -68,6 +68,11 @@ def _pointwise_sgd(update: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
+def _keeping(rows: Sequence[Mapping[str, Any]], master: str) -> Mapping[str, Any]:
+    """The row of Adam with these master weights."""
+    return next(row for row in rows if (row["optimizer"], row["master"]) == ("adam", master))
+
+
 FIGURES = (
     Figure(
         "accuracy, board updates over head frozen",
@@ -92,6 +97,30 @@ FIGURES = (
         lambda kws: kws["ram_bytes"],
         lambda ram_bytes: ram_bytes <= 128 * 1024,
         lambda ram_bytes: f"{ram_bytes / 1024:.1f} KB",
+    ),
+    Figure(
+        "the same, untrained network, Adam with float32",
+        "<= 80 KB",
+        "ram",
+        lambda ram: _keeping(ram["firmwares"], "float32")["ram_bytes"],
+        lambda ram_bytes: ram_bytes <= 80 * 1024,
+        lambda ram_bytes: f"{ram_bytes:,.0f} bytes",
+    ),
+    Figure(
+        "the same, Adam with bfloat16",
+        "<= 56 KB",
+        "ram",
+        lambda ram: _keeping(ram["firmwares"], "bfloat16")["ram_bytes"],
+        lambda ram_bytes: ram_bytes <= 56 * 1024,
+        lambda ram_bytes: f"{ram_bytes:,.0f} bytes",
+    ),
+    Figure(
+        "accuracy that bfloat16 loses against float32",
+        "<= 0.5 points, mean of 3 seeds",
+        "master",
+        lambda master: _keeping(master["keepings"], "bfloat16")["points_lost"],
+        lambda points: points <= 0.5,
+        "{:.2f} points".format,
     ),
     Figure(
         "wire bytes a step, against float32 both ways",

@@ -234,7 +234,15 @@ def test_over_the_budget_has_a_table_and_what_would_fit(
     monkeypatch.setattr(cutlayer_boards.spec, "boards", lambda: (whole, small, tiny))
     error, following = fails("pooled.keras", "dense1", "small", "pooled.npz")
     assert "over the budget of small" in error
-    for line in ("arena", "gradient accumulator", "optimizer (adam)", "link buffers", "stack", "code"):
+    for line in (
+        "arena",
+        "gradient accumulator",
+        "optimizer (adam)",
+        "link buffers",
+        "receive ring",
+        "stack",
+        "code",
+    ):
         assert line in error
     assert "1 bytes of RAM over the budget of small" in error
     assert f"{ram_bytes:,}" in error

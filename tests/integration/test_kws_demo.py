@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from cutlayer_kws.demo import DemoResult, DemoSettings, plan_lesson, run_demo
 from cutlayer_kws.errors import DemoError
 from cutlayer_kws.lesson import run_lesson
 from cutlayer_kws.model import Pretraining
+from cutlayer_kws.ram import split_ram
 from cutlayer_kws.report import make_report
 from cutlayer_kws.speech import SpeechPlan
 
@@ -120,6 +122,50 @@ def test_an_stm32f405_learns_the_same_bits_in_128_kb(small: DemoResult) -> None:
     with Crew(Progress(disable=True)) as crew:
         [found] = crew.gather(crew.start("STM32F405", run_lesson, plan))
     assert found.learned == seed.emulated.native.learned
+
+
+@pytest.mark.qemu
+@pytest.mark.slow
+def test_parts_of_the_ram_are_what_the_linker_gave_out(
+    small: DemoResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "ram", "--json"]) == 0
+    found = {
+        (one["optimizer"], one["master"]): one for one in json.loads(capsys.readouterr().out)["firmwares"]
+    }
+    for one in found.values():
+        command = ["arm-none-eabi-size", "-A", one["firmware"]]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        sizes = {line.split()[0]: int(line.split()[1]) for line in said.splitlines() if line.startswith(".")}
+        in_ram = sizes[".stack"] + sizes[".data"] + sizes[".bss"]
+        assert sum(one["parts"].values()) == one["ram_bytes"] == in_ram
+        assert 0 <= one["parts"]["rest"] < 512
+        assert all(size > 0 for size in one["parts"].values())
+        assert 512 < one["stack_used_bytes"] < one["parts"]["stack"]
+    # The trained network takes as much.
+    [seed] = small.seeds
+    assert seed.emulated is not None
+    trained = split_ram(seed.emulated.firmware, seed.prepared.manifest)
+    assert found["adam", "float32"]["parts"] == trained
+    # 48 x 64 weights and 64 biases: master weights and two moments in half the bytes; one moment less.
+    parameters = 48 * 64 + 64
+    ram_bytes = {keeping: one["ram_bytes"] for keeping, one in found.items()}
+    assert ram_bytes["adam", "float32"] - ram_bytes["adam", "bfloat16"] == 3 * 2 * parameters
+    assert ram_bytes["adam", "bfloat16"] - ram_bytes["sgd", "bfloat16"] == 2 * parameters
+
+
+@pytest.mark.qemu
+@pytest.mark.slow
+def test_a_memory_table_that_is_not_the_nodes_is_an_error(small: DemoResult) -> None:
+    [seed] = small.seeds
+    assert seed.emulated is not None
+    manifest = seed.prepared.manifest
+    lines = [
+        line if line.name != "arena" else replace(line, bytes=line.bytes + 96) for line in manifest.memory
+    ]
+    with pytest.raises(DemoError, match="node_memory has"):
+        split_ram(seed.emulated.firmware, replace(manifest, memory=tuple(lines)))
 
 
 def fail(_: object) -> None:

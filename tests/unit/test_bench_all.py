@@ -32,12 +32,31 @@ def update(a_mac: float, a_weight: float) -> dict[str, Any]:
     return {"updates": [row | {"optimizer": "adam"} | others, row | counts]}
 
 
+def keepings(float32: dict[str, float], bfloat16: dict[str, float]) -> list[dict[str, Any]]:
+    other = dict.fromkeys(float32, 1e9)
+    return [
+        {"optimizer": optimizer, "master": master, **(values if optimizer == "adam" else other)}
+        for optimizer in ("sgd", "adam")
+        for master, values in (("float32", float32), ("bfloat16", bfloat16))
+    ]
+
+
+def ram(float32: int, bfloat16: int) -> dict[str, Any]:
+    return {"firmwares": keepings({"ram_bytes": float32}, {"ram_bytes": bfloat16})}
+
+
+def master(points_lost: float) -> dict[str, Any]:
+    return {"keepings": keepings({"points_lost": 0.0}, {"points_lost": points_lost})}
+
+
 GOOD: dict[str, dict[str, Any]] = {
     "kws": {
         "accuracy": {"frozen": 0.70, "split": 0.76, "central": 0.9},
         "ram_bytes": 100_000,
         "details": {"float_simulation": 0.765, "wire_share_of_float32": 0.125},
     },
+    "ram": ram(81_920, 57_344),
+    "master": master(0.5),
     "link": {"up": {"fraction": 0.96}, "down": {"fraction": 0.93}, "bad_line": {"kept": 0.5}},
     "serve": {"boards": 64, "lost": 0, "mismatched_bytes": 0},
     "seal": {
@@ -59,6 +78,8 @@ BAD: dict[str, dict[str, Any]] = {
         "ram_bytes": 131_073,
         "details": {"float_simulation": 0.79, "wire_share_of_float32": 0.17},
     },
+    "ram": ram(81_921, 57_345),
+    "master": master(0.51),
     "link": {"up": {"fraction": 0.89}, "down": {"fraction": 0.88}, "bad_line": {"kept": 0.49}},
     "serve": {"boards": 64, "lost": 1, "mismatched_bytes": 0},
     "seal": {
@@ -121,7 +142,7 @@ def test_a_bench_that_fails_is_named_and_the_others_run(
     (tmp_path / "link.json").write_text(json.dumps(GOOD["link"]))  # of another day
     assert run(tmp_path) == 1
     error = capsys.readouterr().err
-    assert "error: 2 of 11 benches failed: link, faults" in error
+    assert f"error: 2 of {len(GOOD)} benches failed: link, faults" in error
     assert "cutlayer bench link" in error
     assert not (tmp_path / "link.json").exists()
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -166,7 +187,7 @@ def test_unknown_benches_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     error = capsys.readouterr().err
     assert "no bench nonsense" in error
     assert "next: there are " in error
-    assert "host, kws, link" in error
+    assert "host, kws, link, master" in error
     assert not (tmp_path / "out").exists()
 
 
