@@ -151,7 +151,7 @@ async def _stack_used(board: BoardSpec, firmware: Firmware, optimizer: Optimizer
     """The stack's paint after all that a board does: a key, sealed steps, saved, read and taken back."""
     from cutlayer_boards.emulator import emulate
     from cutlayer_boards.keys import Keys
-    from cutlayer_host.device import connect
+    from cutlayer_host.opening import connect
     from cutlayer_host.provisioning import provision
 
     with tempfile.TemporaryDirectory(prefix="cutlayer-ram-") as name:

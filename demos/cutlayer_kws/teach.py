@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cutlayer_converter.bundle import Manifest
     from cutlayer_host.device import Device
     from cutlayer_host.run import Run
-    from cutlayer_host.session import SmashedData
+    from cutlayer_host.smashed_data import SmashedData
     from cutlayer_host.worker import TailWorker
 
 ATTEMPTS = 3

@@ -86,7 +86,7 @@ async def _teach(
     import signal
 
     from cutlayer_converter.bundle import load_manifest
-    from cutlayer_host.device import connect
+    from cutlayer_host.opening import connect
     from cutlayer_host.worker import TailWorker
     from cutlayer_kws.errors import TeachError
     from cutlayer_kws.teach import Stopping, labels_of, teach

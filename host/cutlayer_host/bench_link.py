@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from cutlayer_host.link import Parameters
+    from cutlayer_host.body import Parameters
 
 BAD_LOSS, BAD_CORRUPTION = 0.10, 0.05
 """Of the line that is compared with the one asked for."""
@@ -156,7 +156,7 @@ def link(
     from rich.table import Table
 
     from cutlayer_boards.console import print_json
-    from cutlayer_host.link import Parameters
+    from cutlayer_host.body import Parameters
 
     board = Parameters(max_payload, window_bytes, window_frames)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cutlayer_host.board_messages import (
@@ -25,26 +24,23 @@ from cutlayer_host.board_messages import (
     StatsAre,
     Welcome,
 )
-from cutlayer_host.codes import ErrorCode, Kind, Section, SensorCode, error_name, kind_name
+from cutlayer_host.codes import ErrorCode, Kind, Section
 from cutlayer_host.errors import (
     BundleMismatch,
     DeviceError,
     DeviceFault,
     DeviceTimeout,
     HostError,
-    KeyMismatch,
     LinkLost,
-    TransportError,
-    WireVersionMismatch,
 )
-from cutlayer_host.link import DEAD_MS, Lost, LostReason
-from cutlayer_host.pump import LOST_HINT, Pump, now_ms
-from cutlayer_host.session import HostSession, Malformed, Refused, SmashedData
-from cutlayer_host.transports import at_baud, baud_of, open_transport, urls_to_try
-from cutlayer_host.wire import WIRE_VERSION
+from cutlayer_host.link import DEAD_MS, Lost
+from cutlayer_host.pump import Pump, now_ms
+from cutlayer_host.refusal import lost_error, refusal_error
+from cutlayer_host.session import HostSession, Malformed, Refused
+from cutlayer_host.smashed_data import SmashedData
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -61,24 +57,10 @@ GREETING_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """For a request whose caller names no other deadline; capturing and running the head must fit in."""
 
-PATIENCE_SECONDS = 30.0
-"""How long a board whose link was lost may take to come back."""
-
-RETRY_SECONDS = 0.2
-
-TRY_SECONDS = 3.0
-"""For a greeting at one of several baud rates: opening the port resets some boards, and bootloaders wait."""
-
 NO_ANSWER_HINT = (
     "reset the board and try again; if it runs no cutlayer firmware: cutlayer flash BOARD --bundle DIR"
 )
 
-KEY_HINTS = {
-    LostReason.SEALED: "this host was told to connect without keys: leave --insecure out",
-    LostReason.UNKEYED: "give it a key by `cutlayer provision`, or connect without: --insecure",
-    LostReason.UNKNOWN: "its key is in another key file ($CUTLAYER_KEYS), or on another computer",
-    LostReason.UNPROVED: "provision it again; if it was not you who changed its key, do not use it",
-}
 
 _ANSWERS: dict[type, Kind] = {
     Configured: Kind.CONFIGURE,
@@ -319,7 +301,7 @@ class Device:
             if self._end is not None:
                 return
             if isinstance(event, Lost):
-                self._lose(self._lost_error(event))
+                self._lose(lost_error(self.url, event))
             elif isinstance(event, Malformed):
                 self._lose(event.error)
             elif isinstance(event, Refused):
@@ -330,7 +312,7 @@ class Device:
                     answer.set_result(event)
 
     def _refuse(self, event: Refused) -> None:
-        error = _refusal_error(self.url, event)
+        error = refusal_error(self.url, event)
         if self._waiting and self._waiting[0][0] == event.about:
             _, answer = self._waiting.popleft()
             if not answer.done():
@@ -351,115 +333,3 @@ class Device:
             if not answer.done():
                 answer.set_exception(error)
         self._waiting.clear()
-
-    def _lost_error(self, lost: Lost) -> HostError:
-        if lost.reason is LostReason.VERSION:
-            return WireVersionMismatch(
-                f"{self.url} speaks wire version {lost.wire_version}, this host version {WIRE_VERSION}",
-                "flash the board with a firmware of this version of cutlayer",
-            )
-        if (hint := KEY_HINTS.get(lost.reason)) is not None:
-            return KeyMismatch(f"{self.url}: {lost.reason.value}", hint)
-        return LinkLost(f"{self.url}: {lost.reason.value}", LOST_HINT)
-
-
-async def reopen_device(url: str, patience_seconds: float, *, key: KeyFinder | None) -> Device:
-    """Opens a device that may take a while to come back, as a USB port does when its board has reset.
-
-    Raises:
-        TransportError, LinkLost: it has not come back for so long.
-        WireVersionMismatch, DeviceError: see `open_device`.
-    """
-    deadline = now_ms() + 1000.0 * patience_seconds
-    while True:
-        try:
-            return await open_device(url, key=key)
-        except (TransportError, LinkLost):
-            if now_ms() > deadline:
-                raise
-        await asyncio.sleep(RETRY_SECONDS)
-
-
-async def open_device(
-    url: str,
-    *,
-    key: KeyFinder | None,
-    greeting_seconds: float = GREETING_SECONDS,
-    answer_seconds: float = ANSWER_SECONDS,
-) -> Device:
-    """Opens a transport by URL and greets the board behind it.
-
-    A serial port that does not tell its board's baud rate is greeted at one after another (`urls_to_try`),
-    each for `TRY_SECONDS` at most: a board answers at its own only. `device.url` names the rate that it was.
-
-    Raises:
-        TransportError, LinkLost, WireVersionMismatch, DeviceError: see `open_transport` and `Device.open`.
-    """
-    urls = urls_to_try(url)
-    seconds = greeting_seconds if len(urls) == 1 else min(greeting_seconds, TRY_SECONDS)
-    for candidate in urls:
-        transport = await open_transport(candidate)
-        try:
-            return await Device.open(
-                transport, key=key, greeting_seconds=seconds, answer_seconds=answer_seconds
-            )
-        except LinkLost:
-            if len(urls) == 1:
-                raise
-    tried = " and ".join(f"{baud_of(candidate):,}" for candidate in urls)
-    raise LinkLost(
-        f"{url}: no board answered at {tried} baud, {seconds:g} s each",
-        f"{NO_ANSWER_HINT}; another rate: {at_baud(url, 57_600)}",
-    )
-
-
-@asynccontextmanager
-async def connect(
-    url: str,
-    *,
-    key: KeyFinder | None,
-    greeting_seconds: float = GREETING_SECONDS,
-    answer_seconds: float = ANSWER_SECONDS,
-) -> AsyncIterator[Device]:
-    """`open_device`, closed at the end."""
-    device = await open_device(url, key=key, greeting_seconds=greeting_seconds, answer_seconds=answer_seconds)
-    try:
-        yield device
-    finally:
-        await device.close()
-
-
-def _refusal_error(url: str, event: Refused) -> DeviceError:
-    detail, hint = event.detail, _REFUSAL_HINTS.get(event.code)
-    if event.code == ErrorCode.LIMIT:
-        hint = _LIMIT_HINTS.get(event.about)
-    if event.code in (ErrorCode.SENSOR, ErrorCode.STORAGE):
-        detail -= 2**32 if detail >= 2**31 else 0
-    if (event.code, detail) == (ErrorCode.SENSOR, SensorCode.NOTHING_HEARD):
-        reason, hint = "its microphone heard nothing", "speak, or check the microphone"
-    else:
-        reason = f"{error_name(event.code)} (detail {detail})"
-    return DeviceError(
-        f"{url} refused {kind_name(event.about)}: {reason}",
-        hint,
-        code=event.code,
-        about=event.about,
-        detail=event.detail,
-    )
-
-
-_REFUSAL_HINTS = {
-    -6: "the board's firmware may be older than this host: flash it again",
-    -9: "the board has dropped part of the step: clear it and do the step again",
-    -10: "the board has no such recording, or its sensor failed: check --samples and the microphone's file",
-    -11: "use a smaller --batch-size",
-    -13: "the board has no storage, or it is full or failing: train without saving",
-    -14: "give the board a key: cutlayer provision; a firmware without keys (CUTLAYER_INSECURE) takes none",
-}
-
-_LIMIT_HINTS: dict[int, str] = {
-    Kind.CONFIGURE: "the board lets no host cut there: convert the bundle with --shallowest-cut and flash it",
-    Kind.PIECE: "the gradient's norm is beyond what the board takes: lower the learning rate, or build the "
-    "board with a larger cutlayer.gradient_norm_max",
-    Kind.APPLY: "lower the learning rate, or build the board with a larger cutlayer.learning_rate_max",
-}

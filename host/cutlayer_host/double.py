@@ -55,8 +55,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cutlayer_host.body import Parameters
     from cutlayer_host.guard import BoardGuard
-    from cutlayer_host.link import LinkEvent, Parameters
+    from cutlayer_host.link import LinkEvent
     from cutlayer_host.transports import Transport
 
 Floats: TypeAlias = "npt.NDArray[np.float32]"

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from cutlayer_boards.third_party import monocypher, monocypher_object
+from cutlayer_host.body import Parameters
 from cutlayer_host.errors import HostError
 from cutlayer_host.guard import DEVICE_ID_BYTES, KEY_BYTES
-from cutlayer_host.link import DEAD_MS, Connected, LinkEvent, Lost, LostReason, Parameters, Received, Role
+from cutlayer_host.link import DEAD_MS, Connected, LinkEvent, Lost, LostReason, Received, Role
 from cutlayer_host.wire import MAX_PAYLOAD_BYTES, WIRE_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]

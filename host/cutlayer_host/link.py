@@ -15,32 +15,21 @@ from __future__ import annotations
 
 import enum
 import random
-import struct
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from cutlayer_host.body import FrameKind, Header, Parameters, fits
 from cutlayer_host.errors import LinkLost
 from cutlayer_host.guard import BoardGuard, CounterSpent, HostGuard, Refusal, Seal, Security
-from cutlayer_host.window import MAX_WINDOW_FRAMES, ReceiveWindow, SendWindow
-from cutlayer_host.wire import (
-    HEADER_BYTES,
-    MAX_PAYLOAD_BYTES,
-    MIN_PAYLOAD_BYTES,
-    SEAL_BYTES,
-    WIRE_VERSION,
-    FrameDecoder,
-    encode_frame,
-    frame_bytes_max,
-)
+from cutlayer_host.silence import Silence
+from cutlayer_host.window import ReceiveWindow, SendWindow
+from cutlayer_host.wire import HEADER_BYTES, SEAL_BYTES, WIRE_VERSION, FrameDecoder, encode_frame
 
 SYN_INTERVAL_MS = 500.0
-PROBE_INTERVAL_MS = 1000.0
 # A SYN_ACK without a good proof may be a stranger's: the board's own has this long to come.
 REFUSED_MS = 2 * SYN_INTERVAL_MS
 DEAD_MS = 10_000.0
 
-_HEADER = struct.Struct("<BxHHHHH")
-_PARAMETERS = struct.Struct("<BBHHH")
 _RESETS_MAX = 8
 
 
@@ -49,58 +38,6 @@ class Role(enum.Enum):
 
     HOST = "host"
     BOARD = "board"
-
-
-class FrameKind(enum.IntEnum):
-    """The first byte of a body."""
-
-    SYN = 1
-    SYN_ACK = 2
-    DATA = 3
-    ACK = 4
-    RESET = 5
-    PING = 6
-
-
-# The least payload of each kind; those of 0 take none, but a seal.
-_PAYLOAD_BYTES: dict[int, int] = {
-    FrameKind.SYN: _PARAMETERS.size,
-    FrameKind.SYN_ACK: _PARAMETERS.size,
-    FrameKind.DATA: 1,
-    FrameKind.ACK: 0,
-    FrameKind.RESET: 0,
-    FrameKind.PING: 0,
-}
-
-
-def _fits(kind: int, payload: bytes) -> bool:
-    """Whether the kind takes the payload. Of another wire version only the version is known to lie here."""
-    least = _PAYLOAD_BYTES.get(kind)
-    if least is None or len(payload) < least or (least == 0 and len(payload) not in (0, SEAL_BYTES)):
-        return False
-    if kind in (FrameKind.SYN, FrameKind.SYN_ACK) and payload[0] == WIRE_VERSION:
-        return Parameters.decode(payload) is not None
-    return True
-
-
-class Header(NamedTuple):
-    """The first 12 bytes of a body."""
-
-    kind: int
-    connection: int
-    seq: int = 0
-    ack: int = 0
-    sack: int = 0
-    credit: int = 0
-
-    def encode(self) -> bytes:
-        """To 12 bytes."""
-        return _HEADER.pack(*self)
-
-    @classmethod
-    def decode(cls, body: bytes) -> Header:
-        """From a body of 12 bytes or more."""
-        return cls(*_HEADER.unpack_from(body))
 
 
 class LinkState(enum.Enum):
@@ -123,50 +60,6 @@ class LostReason(enum.Enum):
     UNKNOWN = Refusal.UNKNOWN.value
     UNPROVED = Refusal.UNPROVED.value
     SPENT = "the connection has sealed as many frames as it may"
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """What an end of the link can take. Raises ValueError outside the limits of SPEC.md, section 2."""
-
-    max_payload: int = MAX_PAYLOAD_BYTES
-    window_bytes: int = 0xFFFF
-    window_frames: int = MAX_WINDOW_FRAMES
-
-    def __post_init__(self) -> None:
-        if not MIN_PAYLOAD_BYTES <= self.max_payload <= MAX_PAYLOAD_BYTES:
-            raise ValueError(
-                f"max_payload is {self.max_payload}, must be {MIN_PAYLOAD_BYTES} to {MAX_PAYLOAD_BYTES}"
-            )
-        least = frame_bytes_max(self.max_payload)
-        if not least <= self.window_bytes <= 0xFFFF:
-            raise ValueError(f"window_bytes is {self.window_bytes}, must be {least} (a frame) to 65535")
-        if not 1 <= self.window_frames <= MAX_WINDOW_FRAMES:
-            raise ValueError(f"window_frames is {self.window_frames}, must be 1 to {MAX_WINDOW_FRAMES}")
-
-    def encode(self, security: Security = Security.PLAIN) -> bytes:
-        """The payload of SYN and SYN_ACK, or its first 8 bytes."""
-        return _PARAMETERS.pack(
-            WIRE_VERSION, security, self.max_payload, self.window_bytes, self.window_frames
-        )
-
-    @classmethod
-    def decode(cls, payload: bytes) -> Parameters | None:
-        """From 8 bytes or more of this wire version; None outside the limits."""
-        _, security, max_payload, window_bytes, window_frames = _PARAMETERS.unpack_from(payload)
-        try:
-            parameters = cls(max_payload, window_bytes, window_frames)
-            if security != Security.PLAIN:
-                parameters.check_sealed()
-        except ValueError:
-            return None
-        return parameters
-
-    def check_sealed(self) -> None:
-        """Raises ValueError when the window does not hold one longest frame with its seal."""
-        least = frame_bytes_max(self.max_payload + SEAL_BYTES)
-        if self.window_bytes < least:
-            raise ValueError(f"window_bytes is {self.window_bytes}, must be {least} (a sealed frame)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +125,6 @@ class Link:
         self._rng = rng or random.Random()
         self._busy = False
         self._sending: SendWindow | None = None
-        self._waiting_since_ms: float | None = None
         self._ack_owed = False
         self._break_due = False
         self._spent = False
@@ -288,8 +180,8 @@ class Link:
             self._take(body, now_ms, events)
         if self._refused is not None and now_ms >= self._refused[1]:
             self._lose(self._refused[0], events, now_ms)
-        self._watch(now_ms)
-        if self._silent_ms(now_ms) >= self.dead_ms:
+        self._silence.watch(self._waiting(), now_ms)
+        if self._silence.lasted_ms(now_ms) >= self.dead_ms:
             self._lose(Lost(LostReason.SILENT), events, now_ms)
         return events
 
@@ -315,7 +207,7 @@ class Link:
                 self._transmit_open(self._sending, now_ms, max_bytes, frames)
             except CounterSpent:
                 self._spent = True
-        self._watch(now_ms)
+        self._silence.watch(self._waiting(), now_ms)
         self.frames_sent += len(frames)
         data = b"".join(frames)
         self.bytes_sent += len(data)
@@ -337,7 +229,7 @@ class Link:
             if (probe_ms := self._probe_due_ms(self._sending)) is not None:
                 due.append(probe_ms)
         if self._waiting():
-            due.append(now_ms - self._silent_ms(now_ms) + self.dead_ms)
+            due.append(now_ms - self._silence.lasted_ms(now_ms) + self.dead_ms)
         return max(min(due) - now_ms, 0.0) if due else None
 
     def _drop_connection(self, now_ms: float) -> None:
@@ -354,9 +246,7 @@ class Link:
         self._syn_ack_for = 0
         self._break_due = False
         self._resets: set[int] = set()
-        self._heard_ms = now_ms
-        self._pinged_ms = now_ms
-        self._waiting_since_ms = None
+        self._silence = Silence(now_ms)
 
     def _open(
         self, peer: Parameters, events: list[LinkEvent], now_ms: float, seal: Seal | None = None
@@ -369,8 +259,8 @@ class Link:
         self._sending = SendWindow(peer.window_bytes, peer.window_frames, now_ms, seal_bytes)
         self._receiving = ReceiveWindow(ours.window_bytes, ours.window_frames, seal_bytes)
         self._refused = None
-        self._heard_ms = now_ms
-        self._pinged_ms = now_ms
+        self._silence.broken(now_ms)
+        self._silence.asked(now_ms)
         events.append(Connected(peer))
 
     def _lose(self, lost: Lost, events: list[LinkEvent], now_ms: float) -> None:
@@ -382,33 +272,18 @@ class Link:
             return self.expecting or not self.idle
         return self.state is LinkState.CONNECTING
 
-    def _watch(self, now_ms: float) -> None:
-        if not self._waiting():
-            self._waiting_since_ms = None
-        elif self._waiting_since_ms is None:
-            self._waiting_since_ms = now_ms
-
-    def _silent_ms(self, now_ms: float) -> float:
-        """How long the other side has been waited for in vain."""
-        if self._waiting_since_ms is None:
-            return 0.0
-        return now_ms - max(self._waiting_since_ms, self._heard_ms)
-
     def _probe_due_ms(self, sending: SendWindow) -> float | None:
         """When to send PING, if nothing changes until then."""
-        since_ms = max(self._pinged_ms, self._heard_ms)
         if sending.stuck:
-            return since_ms + sending.timer.rto_ms
-        if self.expecting and sending.idle:
-            return since_ms + PROBE_INTERVAL_MS
-        return None
+            return self._silence.ask_due_ms(sending.timer.rto_ms)
+        return self._silence.ask_due_ms() if self.expecting and sending.idle else None
 
     def _take(self, body: bytes, now_ms: float, events: list[LinkEvent]) -> None:
         """One body through the table of SPEC.md, section 2."""
         opened = self._unseal(body, events, now_ms)
         kind, connection, seq, ack, sack, credit = Header.decode(body)
         payload = b"" if opened is None else opened[HEADER_BYTES:]
-        if opened is None or not connection or not _fits(kind, payload):
+        if opened is None or not connection or not fits(kind, payload):
             self.decoder.counters.frames -= 1
             self.decoder.counters.malformed += 1
         elif kind == FrameKind.SYN:
@@ -422,7 +297,7 @@ class Link:
         elif kind == FrameKind.RESET:
             self._lose(Lost(LostReason.RESET), events, now_ms)
         elif kind != FrameKind.SYN_ACK and self._sending is not None:
-            self._heard_ms = now_ms
+            self._silence.broken(now_ms)
             self._sending.acknowledge(ack, sack, credit, now_ms)
             if kind == FrameKind.DATA:
                 self._ack_owed = True
@@ -458,7 +333,7 @@ class Link:
         if isinstance(self.guard, BoardGuard):
             self.guard.meet(connection, payload)
         elif self.state is LinkState.OPEN and connection == self.connection:
-            self._heard_ms = now_ms
+            self._silence.broken(now_ms)
         elif payload[1] == Security.PLAIN and (peer := Parameters.decode(payload)) is not None:
             if self.state is LinkState.OPEN:
                 self._lose(Lost(LostReason.REPLACED), events, now_ms)
@@ -502,7 +377,7 @@ class Link:
         kind = FrameKind.ACK if self._ack_owed else None
         probe_ms = self._probe_due_ms(sending)
         if self._ping_owed or (probe_ms is not None and now_ms >= probe_ms):
-            self._pinged_ms = now_ms
+            self._silence.asked(now_ms)
             kind = FrameKind.PING
         if kind is not None:
             self._ack_owed = self._ping_owed = False

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 from cutlayer_boards.keys import DeviceKey
 from cutlayer_host.codes import ErrorCode
-from cutlayer_host.device import PATIENCE_SECONDS, Device, open_device, reopen_device
 from cutlayer_host.errors import DeviceError, DeviceTimeout, HostError, KeyMismatch, LinkLost, TransportError
+from cutlayer_host.opening import PATIENCE_SECONDS, open_device, reopen_device
 
 if TYPE_CHECKING:
     from cutlayer_boards.keys import Keys
+    from cutlayer_host.device import Device
 
 
 async def provision(

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_boards.errors import CutlayerError
-from cutlayer_host.device import PATIENCE_SECONDS, Device, open_device, reopen_device
+from cutlayer_host.device import Device
 from cutlayer_host.errors import BoardAbsent, LessonBroken
+from cutlayer_host.opening import PATIENCE_SECONDS, open_device, reopen_device
 from cutlayer_host.store import device_name
 from cutlayer_host.transports import listen_tcp
 from cutlayer_host.worker import TailWorker

@@ -11,10 +11,8 @@ waiting for answers; each answer is an event, in the order of the requests. GRAD
 
 from __future__ import annotations
 
-import enum
-import zlib
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -52,114 +50,19 @@ from cutlayer_host.host_messages import (
     Save,
     Stats,
 )
-from cutlayer_host.link import DEAD_MS, Connected, Link, Lost, Parameters, Received, Role
+from cutlayer_host.link import DEAD_MS, Connected, Link, Lost, Received, Role
 from cutlayer_host.message import Error, Message, Piece
 from cutlayer_host.messages import decode
+from cutlayer_host.session_state import TABLE, Request, SessionState
+from cutlayer_host.smashed_data import Assembly, SmashedData
 
 if TYPE_CHECKING:
     import random
 
     from numpy.typing import NDArray
 
+    from cutlayer_host.body import Parameters
     from cutlayer_host.guard import KeyFinder
-
-
-class SessionState(enum.Enum):
-    """The board's state once it has taken everything that was sent (SPEC.md, section 3.2)."""
-
-    CLOSED = "closed"
-    CONNECTED = "connected"
-    GREETED = "greeted"
-    READY = "ready"
-    AWAITING = "awaiting"
-
-
-class Request(enum.Enum):
-    """What the host may ask. SAMPLE counts as two: they lead to different states."""
-
-    HELLO = Kind.HELLO, Kind.WELCOME
-    CONFIGURE = Kind.CONFIGURE, Kind.CONFIGURED
-    TRAIN = Kind.SAMPLE, Kind.ACTIVATION, "train"
-    INFER = Kind.SAMPLE, Kind.ACTIVATION, "infer"
-    GRADIENT = Kind.GRADIENT, None
-    APPLY = Kind.APPLY, Kind.APPLIED
-    CLEAR = Kind.CLEAR, Kind.CLEARED
-    RESCALE = Kind.RESCALE, Kind.RESCALED
-    SAVE = Kind.SAVE, Kind.SAVED
-    RESTORE = Kind.RESTORE, Kind.RESTORED
-    PROVISION = Kind.PROVISION, Kind.PROVISIONED
-    FORGET = Kind.FORGET, Kind.FORGOTTEN
-    READ = Kind.READ, Kind.DATA_READ
-    STATS = Kind.STATS, Kind.STATS_ARE
-
-    @property
-    def kind(self) -> Kind:
-        """The message that asks."""
-        kind: Kind = self.value[0]
-        return kind
-
-    @property
-    def answer(self) -> Kind | None:
-        """The message that answers."""
-        answer: Kind | None = self.value[1]
-        return answer
-
-
-# The whole state machine: in a state, a request leads to a state. What is not here may not be sent.
-_TABLE: dict[SessionState, dict[Request, SessionState]] = {
-    SessionState.CLOSED: {},
-    SessionState.CONNECTED: {
-        Request.HELLO: SessionState.GREETED,
-    },
-    SessionState.GREETED: {
-        Request.HELLO: SessionState.GREETED,
-        Request.CONFIGURE: SessionState.READY,
-        Request.RESTORE: SessionState.GREETED,
-        Request.PROVISION: SessionState.GREETED,
-        Request.FORGET: SessionState.GREETED,
-        Request.READ: SessionState.GREETED,
-        Request.STATS: SessionState.GREETED,
-    },
-    SessionState.READY: {
-        Request.HELLO: SessionState.READY,
-        Request.CONFIGURE: SessionState.READY,
-        Request.TRAIN: SessionState.AWAITING,
-        Request.INFER: SessionState.READY,
-        Request.APPLY: SessionState.READY,
-        Request.CLEAR: SessionState.READY,
-        Request.RESCALE: SessionState.READY,
-        Request.SAVE: SessionState.READY,
-        Request.RESTORE: SessionState.GREETED,
-        Request.PROVISION: SessionState.READY,
-        Request.FORGET: SessionState.READY,
-        Request.READ: SessionState.READY,
-        Request.STATS: SessionState.READY,
-    },
-    SessionState.AWAITING: {
-        Request.HELLO: SessionState.AWAITING,
-        Request.CONFIGURE: SessionState.READY,
-        Request.TRAIN: SessionState.AWAITING,
-        Request.INFER: SessionState.READY,
-        Request.GRADIENT: SessionState.READY,
-        Request.CLEAR: SessionState.READY,
-        Request.RESTORE: SessionState.GREETED,
-        Request.READ: SessionState.AWAITING,
-        Request.STATS: SessionState.AWAITING,
-    },
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SmashedData:
-    """Activations at the cut, as they were sent: real value = scale * (values - zero_point)."""
-
-    sample: int
-    values: NDArray[np.int8] = field(repr=False)  # [count]
-    masked: NDArray[np.bool_] = field(repr=False)  # [count], True where there is no gradient
-    label: int
-    scale: float
-    zero_point: int
-    saturated: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +100,6 @@ SessionEvent: TypeAlias = (
 )
 
 
-@dataclass(slots=True)
-class _Incoming:
-    """Smashed data whose PIECEs are coming."""
-
-    head: Activation
-    values: NDArray[np.int8]
-    filled: int = 0
-
-
 class HostSession:
     """One board, as the host sees it.
 
@@ -237,7 +131,7 @@ class HostSession:
         """The board's state once it has taken everything that was sent, if it refuses nothing."""
         state = self._settled
         for request in self._pending:
-            state = _TABLE[state].get(request, state)
+            state = TABLE[state].get(request, state)
         return state
 
     @property
@@ -357,12 +251,12 @@ class HostSession:
         self._settled = SessionState.CLOSED
         self._pending: deque[Request] = deque()
         self._samples: deque[int] = deque()
-        self._incoming: _Incoming | None = None
+        self._incoming: Assembly | None = None
         self._failed = False
         self.link.expecting = False
 
     def _request(self, request: Request, message: Message) -> None:
-        if request not in _TABLE[self.state]:
+        if request not in TABLE[self.state]:
             raise self._untimely(request)
         self.link.send(message.encode())
         self._pending.append(request)
@@ -403,7 +297,7 @@ class HostSession:
         if isinstance(message, Welcome):
             self._check_name(message)
             self.welcome = message
-        events.append(message)  # type: ignore[arg-type]  # _TABLE's answers are events
+        events.append(message)  # type: ignore[arg-type]  # TABLE's answers are events
 
     def _take_activation(self, head: Activation) -> None:
         codec = self.configuration.activation_codec if self.configuration else None
@@ -414,7 +308,7 @@ class HostSession:
                 )
         if self.configuration and self.welcome and self.configuration.cut == self.welcome.cut_count - 1:
             self._check_count(head, self.welcome.smashed_count)
-        self._incoming = _Incoming(head, np.empty(head.count, np.int8))
+        self._incoming = Assembly(head)
 
     def _check_count(self, head: Activation, due: int) -> None:
         if head.count != due:
@@ -436,38 +330,14 @@ class HostSession:
             )
 
     def _take_piece(self, piece: Piece, events: list[SessionEvent]) -> None:
-        incoming = self._incoming
-        if incoming is None:
+        if self._incoming is None:
             raise ProtocolError("PIECE follows no ACTIVATION", code=ErrorCode.STATE, about=piece.KIND)
-        head, end = incoming.head, piece.first + piece.count
-        if piece.first != incoming.filled or end > head.count:
-            due = f"must start at {incoming.filled} and end below {head.count}"
-            raise ProtocolError(
-                f"PIECE covers {piece.first} to {end - 1}, {due}",
-                code=ErrorCode.VALUE,
-                about=piece.KIND,
-            )
-        values = tensors.activation_values(piece.data, piece.count, head.codec, head.zero_point)
-        incoming.values[piece.first : end] = values
-        incoming.filled = end
-        if end == head.count:
-            self._complete(incoming, events)
-
-    def _complete(self, incoming: _Incoming, events: list[SessionEvent]) -> None:
-        head, values = incoming.head, incoming.values
-        if tensors.lossless(head.codec) and (crc := zlib.crc32(values.data)) != head.crc:
-            raise ProtocolError(
-                f"the smashed data's CRC-32 is {crc:08X}, ACTIVATION says {head.crc:08X}",
-                code=ErrorCode.VALUE,
-                about=head.KIND,
-            )
-        mask = tensors.masked(values, head.codec, head.activation_min, head.activation_max)
-        self._incoming = None
-        self._samples.popleft()
-        self._settle()
-        events.append(
-            SmashedData(head.sample, values, mask, head.label, head.scale, head.zero_point, head.saturated)
-        )
+        smashed = self._incoming.take(piece)
+        if smashed is not None:
+            self._incoming = None
+            self._samples.popleft()
+            self._settle()
+            events.append(smashed)
 
     def _take_error(self, error: Error, events: list[SessionEvent]) -> None:
         """The state stays as it was, but for a sample that failed and a gradient half added."""
@@ -497,4 +367,4 @@ class HostSession:
 
     def _settle(self) -> None:
         request = self._pending.popleft()
-        self._settled = _TABLE[self._settled].get(request, self._settled)
+        self._settled = TABLE[self._settled].get(request, self._settled)

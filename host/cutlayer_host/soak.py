@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.keys import DeviceKey, Keys
-from cutlayer_host.device import connect
 from cutlayer_host.errors import HostError
 from cutlayer_host.hazard import Hazard
+from cutlayer_host.opening import connect
 from cutlayer_host.store import Store
 from cutlayer_host.transports.faulty import FaultCounts, FaultRates
 

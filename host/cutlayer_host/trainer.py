@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from cutlayer_host.board_messages import Applied
     from cutlayer_host.device import Device
     from cutlayer_host.report import TrainReport
-    from cutlayer_host.session import SmashedData
     from cutlayer_host.settings import Visit
+    from cutlayer_host.smashed_data import SmashedData
     from cutlayer_host.tail import Tail, TailStep
     from cutlayer_host.worker import TailWorker
 

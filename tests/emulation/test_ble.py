@@ -9,7 +9,8 @@ from emulation_host import configure_adam, lesson, read_all, train
 from faulty_air import WAYS, FaultyAir, ble_board
 
 from cutlayer_boards.emulator import emulate
-from cutlayer_host.device import Device, connect
+from cutlayer_host.device import Device
+from cutlayer_host.opening import connect
 from cutlayer_host.transports.bumble_central import BumbleTransport
 from cutlayer_host.transports.nordic_uart import BleTarget
 

@@ -16,8 +16,8 @@ from cutlayer_boards.emulator import emulate
 from cutlayer_boards.errors import BoardError
 from cutlayer_converter.bundle import load_manifest
 from cutlayer_host.codes import LIVE_RECORDING
-from cutlayer_host.device import connect
 from cutlayer_host.errors import DeviceError, LinkLost
+from cutlayer_host.opening import connect
 
 RECORDINGS = 16
 INSECURE = "WARNING: CUTLAYER_INSECURE: no keys, all is plain"

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from cutlayer_boards.keys import Keys
-from cutlayer_host.device import connect
 from cutlayer_host.host_messages import Configure
+from cutlayer_host.opening import connect
 
 CUTLAYER = [sys.executable, "-c", "import sys; from cutlayer_host.cli import main; sys.exit(main())"]
 

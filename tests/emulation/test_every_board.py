@@ -17,7 +17,7 @@ from emulation_host import configure_adam, configure_sgd, lesson, read_all, trai
 
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.spec import BOARDS_FOLDER, BoardSpec, board, boards
-from cutlayer_host.device import connect
+from cutlayer_host.opening import connect
 
 if TYPE_CHECKING:
     from pathlib import Path

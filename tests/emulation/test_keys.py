@@ -18,8 +18,9 @@ from cutlayer_boards.keys import DeviceKey, Keys
 from cutlayer_boards.storage import read_key
 from cutlayer_host.cli import main
 from cutlayer_host.codes import ErrorCode
-from cutlayer_host.device import Device, connect, open_device
+from cutlayer_host.device import Device
 from cutlayer_host.errors import DeviceError, HostError, KeyMismatch
+from cutlayer_host.opening import connect, open_device
 from cutlayer_host.provisioning import is_cable, provision
 from cutlayer_host.transports import open_transport
 from cutlayer_host.wire import HEADER_BYTES, SEAL_BYTES

@@ -15,7 +15,7 @@ from emulation_host import configure_adam
 
 from cutlayer_boards.build import build_firmware
 from cutlayer_boards.emulator import emulate
-from cutlayer_host.device import connect
+from cutlayer_host.opening import connect
 from cutlayer_kws.features import features
 
 SAMPLES = 16000

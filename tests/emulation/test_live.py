@@ -17,14 +17,14 @@ from cutlayer_boards.emulator import emulate
 from cutlayer_boards.errors import BoardError
 from cutlayer_boards.spec import board
 from cutlayer_host.codes import LIVE_RECORDING, Flag
-from cutlayer_host.device import connect
+from cutlayer_host.opening import connect
 from cutlayer_kws.features import features
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cutlayer_host.device import Device
-    from cutlayer_host.session import SmashedData
+    from cutlayer_host.smashed_data import SmashedData
 
 SECOND = 16000
 

@@ -20,7 +20,7 @@ from cutlayer_converter.arena import plan
 from cutlayer_converter.graph import read_graph
 from cutlayer_converter.memory import memory_table
 from cutlayer_converter.trainable import TrainableSpec, find_trainable
-from cutlayer_host.device import connect
+from cutlayer_host.opening import connect
 
 pytestmark = pytest.mark.simavr
 STATIC_LESS_THAN_TABLE = 512

@@ -9,8 +9,9 @@ from ear import Ear
 from emulation_host import configure_adam, gradient, lesson
 
 from cutlayer_boards.emulator import emulate
-from cutlayer_host.device import Device, connect
+from cutlayer_host.device import Device
 from cutlayer_host.errors import DeviceError
+from cutlayer_host.opening import connect
 from cutlayer_host.transports import open_transport
 
 SAMPLES = 16000

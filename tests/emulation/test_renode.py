@@ -10,7 +10,7 @@ from emulation_host import configure_sgd, lesson, read_all, train
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.renode import INSTALL, has_script
 from cutlayer_boards.spec import board, boards
-from cutlayer_host.device import connect
+from cutlayer_host.opening import connect
 
 pytestmark = [
     pytest.mark.renode,

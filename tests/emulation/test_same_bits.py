@@ -22,10 +22,12 @@ from cutlayer_boards.build import build_firmware
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.spec import board
 from cutlayer_converter.bundle import Manifest, load_manifest
-from cutlayer_host.device import Device, connect
+from cutlayer_host.opening import connect
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from cutlayer_host.device import Device
 
 RECORDINGS = 16
 STEPS = lesson(steps=200, batch=2, recordings=RECORDINGS)

@@ -16,10 +16,10 @@ from serial_cable import serial_cable, usb_port
 
 from cutlayer_boards.emulator import emulate
 from cutlayer_boards.keys import Keys
-from cutlayer_host import device as devices
+from cutlayer_host import opening
 from cutlayer_host.commands.devices import devices as devices_command
-from cutlayer_host.device import connect
 from cutlayer_host.errors import LinkLost, TransportError
+from cutlayer_host.opening import connect
 
 MEGA = (0x2341, 0x0042)
 ADAPTER = (0x1A86, 0x7523)
@@ -29,7 +29,7 @@ CUTLAYER = [sys.executable, "-c", "import sys; from cutlayer_host.cli import mai
 @pytest.fixture
 def quick(monkeypatch):
     """Tries that end soon where nobody can answer."""
-    monkeypatch.setattr(devices, "TRY_SECONDS", 0.7)
+    monkeypatch.setattr(opening, "TRY_SECONDS", 0.7)
 
 
 @pytest.fixture

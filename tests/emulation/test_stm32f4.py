@@ -14,7 +14,7 @@ from emulation_host import configure_adam
 from cutlayer_boards.emulator import _qemu, emulate
 from cutlayer_boards.recordings import flash_image
 from cutlayer_boards.spec import board
-from cutlayer_host.device import connect
+from cutlayer_host.opening import connect
 
 if TYPE_CHECKING:
     from pathlib import Path

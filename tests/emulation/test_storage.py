@@ -15,10 +15,11 @@ from cutlayer_boards.emulator import Node, emulate
 from cutlayer_boards.errors import BoardError
 from cutlayer_host.board_messages import RunStep
 from cutlayer_host.codes import ErrorCode
-from cutlayer_host.device import Device, connect
 from cutlayer_host.errors import DeviceError
+from cutlayer_host.opening import connect
 
 if TYPE_CHECKING:
+    from cutlayer_host.device import Device
     from cutlayer_host.host_messages import Configure
 
 RUN = 0xC0FFEE

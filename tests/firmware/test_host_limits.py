@@ -17,7 +17,8 @@ from cutlayer_host.codes import ErrorCode, Kind, Mode
 from cutlayer_host.host_messages import Apply, Clear, Configure, Gradient
 from cutlayer_host.line import Line
 from cutlayer_host.message import Error, Message, Piece
-from cutlayer_host.session import HostSession, Refused, SmashedData
+from cutlayer_host.session import HostSession, Refused
+from cutlayer_host.smashed_data import SmashedData
 
 if TYPE_CHECKING:
     from collections.abc import Callable

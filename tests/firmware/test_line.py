@@ -13,8 +13,9 @@ from lines import FAULTS, Pair
 
 from cutlayer_host.bench_link import link as bench_link
 from cutlayer_host.bench_link import measure
+from cutlayer_host.body import Parameters
 from cutlayer_host.line import Faults
-from cutlayer_host.link import LostReason, Parameters
+from cutlayer_host.link import LostReason
 
 ENDS = [("python", "python"), ("python", "firmware"), ("firmware", "python"), ("firmware", "firmware")]
 BOARDS = {

@@ -36,7 +36,8 @@ from cutlayer_host.codes import (
 from cutlayer_host.host_messages import Configure
 from cutlayer_host.line import Faults, Line
 from cutlayer_host.link import Lost
-from cutlayer_host.session import HostSession, Refused, SmashedData
+from cutlayer_host.session import HostSession, Refused
+from cutlayer_host.smashed_data import SmashedData
 
 ERROR_ARGUMENT, ERROR_MEMORY = -1, -2
 LIMIT_MS = 3_600_000.0

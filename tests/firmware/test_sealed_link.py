@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lines import DEVICE_ID, FAULTS, KEY, Inbox, Pair, board_end, host_end
 
+from cutlayer_host.body import FrameKind, Header, Parameters
 from cutlayer_host.guard import COUNTER_END, SYN_ACK_BYTES, SYN_BYTES, HostGuard, Security
-from cutlayer_host.link import FrameKind, Header, Link, LinkState, LostReason, Parameters, Role
+from cutlayer_host.link import Link, LinkState, LostReason, Role
 from cutlayer_host.wire import HEADER_BYTES, SEAL_BYTES, FrameDecoder, encode_frame
 
 if TYPE_CHECKING:

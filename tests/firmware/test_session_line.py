@@ -16,7 +16,9 @@ from cutlayer_host.codes import Optimizer, Section
 from cutlayer_host.host_messages import Configure, Sample
 from cutlayer_host.line import Faults, Line
 from cutlayer_host.link import Lost, LostReason
-from cutlayer_host.session import HostSession, Refused, SessionState, SmashedData
+from cutlayer_host.session import HostSession, Refused
+from cutlayer_host.session_state import SessionState
+from cutlayer_host.smashed_data import SmashedData
 from cutlayer_host.tensors import GRADIENT_LIMITS
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ import pytest
 from core import SOURCE, core_library
 from vector_files import maker, play, vectors
 
+from cutlayer_host.body import Parameters
 from cutlayer_host.codes import Kind
 from cutlayer_host.firmware_link import FirmwareLink
-from cutlayer_host.link import Parameters, Role
+from cutlayer_host.link import Role
 
 HOST_KINDS = [kind.name for kind in Kind if kind <= Kind.PIECE]
 BOARD_KINDS = ["PIECE", *(kind.name for kind in Kind if kind >= Kind.ERROR)]

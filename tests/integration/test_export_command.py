@@ -19,8 +19,8 @@ from cutlayer_boards.storage import read_key, write_key
 from cutlayer_converter.bundle import load_manifest
 from cutlayer_host.cli import main
 from cutlayer_host.codes import Optimizer
-from cutlayer_host.device import connect
 from cutlayer_host.host_messages import Configure
+from cutlayer_host.opening import connect
 from cutlayer_host.store import Store
 
 if TYPE_CHECKING:

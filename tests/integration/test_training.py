@@ -18,9 +18,10 @@ from cutlayer_boards.storage import write_key
 from cutlayer_converter.bundle import load_manifest
 from cutlayer_host.cli import main
 from cutlayer_host.codes import Section
-from cutlayer_host.device import Device, connect
+from cutlayer_host.device import Device
 from cutlayer_host.errors import BundleMismatch, DeviceError, LabelError, LinkLost
 from cutlayer_host.lesson import Curriculum, Lesson
+from cutlayer_host.opening import connect
 from cutlayer_host.server import Failed, Finished, Reconnect, Server
 from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.store import Store

@@ -36,13 +36,15 @@ from cutlayer_host.board_messages import (
     StatsAre,
     Welcome,
 )
+from cutlayer_host.body import FrameKind, Header, Parameters
 from cutlayer_host.codes import ACTIVATION_CODECS, ErrorCode, Kind
 from cutlayer_host.errors import LinkLost, ProtocolError
 from cutlayer_host.host_messages import Configure, Hello, Provision
-from cutlayer_host.link import FrameKind, Header, Link, LinkState, Parameters, Received, Role
+from cutlayer_host.link import Link, LinkState, Received, Role
 from cutlayer_host.message import Error, Message, Piece
 from cutlayer_host.messages import decode
-from cutlayer_host.session import HostSession, Malformed, SmashedData
+from cutlayer_host.session import HostSession, Malformed
+from cutlayer_host.smashed_data import SmashedData
 from cutlayer_host.wire import HEADER_BYTES, WIRE_VERSION, FrameDecoder, encode_frame
 
 if TYPE_CHECKING:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from cutlayer_host.firmware_link import FirmwareLink
 from cutlayer_host.guard import BoardGuard, HostGuard
 from cutlayer_host.line import Faults, Line
-from cutlayer_host.link import Connected, Link, Lost, Parameters, Received, Role
+from cutlayer_host.link import Connected, Link, Lost, Received, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from cutlayer_host.body import Parameters
 
 FAULTS = {
     "clean": Faults(),

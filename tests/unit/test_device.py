@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from double_board import RECORDINGS, double_board, reached
 
+from cutlayer_host.body import Parameters
 from cutlayer_host.codes import ErrorCode, Kind, Section, SensorCode
-from cutlayer_host.device import Device, connect
+from cutlayer_host.device import Device
 from cutlayer_host.errors import (
     BundleMismatch,
     DeviceError,
@@ -25,13 +26,14 @@ from cutlayer_host.errors import (
 )
 from cutlayer_host.guard import BoardGuard
 from cutlayer_host.host_messages import Configure
-from cutlayer_host.link import Parameters
-from cutlayer_host.session import Refused, SmashedData
+from cutlayer_host.opening import connect
+from cutlayer_host.session import Refused
 from cutlayer_host.transports import memory_pair
 from cutlayer_host.transports.faulty import FaultRates, FaultyTransport, MuteTransport
 from cutlayer_host.wire import FrameDecoder, encode_frame
 
 if TYPE_CHECKING:
+    from cutlayer_host.smashed_data import SmashedData
     from cutlayer_host.transports import Transport
 
 

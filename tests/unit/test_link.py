@@ -7,19 +7,9 @@ import random
 
 import pytest
 
+from cutlayer_host.body import FrameKind, Header, Parameters
 from cutlayer_host.errors import LinkLost
-from cutlayer_host.link import (
-    Connected,
-    FrameKind,
-    Header,
-    Link,
-    LinkState,
-    Lost,
-    LostReason,
-    Parameters,
-    Received,
-    Role,
-)
+from cutlayer_host.link import Connected, Link, LinkState, Lost, LostReason, Received, Role
 from cutlayer_host.wire import HEADER_BYTES, WIRE_VERSION, FrameDecoder, encode_frame, frame_bytes_max
 
 SMALL = Parameters(max_payload=128, window_bytes=1000, window_frames=5)

@@ -11,9 +11,9 @@ import pytest
 from double_board import CLASSES, RECORDINGS, double_board
 from plain_tail import PlainTail
 
+from cutlayer_host.body import FrameKind, Header
 from cutlayer_host.errors import LessonBroken, NumberError, StoreError, TransportError
 from cutlayer_host.host_messages import Sample
-from cutlayer_host.link import FrameKind, Header
 from cutlayer_host.server import CROWD, Failed, Finished, Listening, Server, ServerEvent
 from cutlayer_host.settings import TrainSettings, Visit
 from cutlayer_host.trainer import Trainer

@@ -25,6 +25,7 @@ from cutlayer_host.board_messages import (
     StatsAre,
     Welcome,
 )
+from cutlayer_host.body import Parameters
 from cutlayer_host.codes import (
     ACTIVATION_CODECS,
     GRADIENT_CODECS,
@@ -50,17 +51,12 @@ from cutlayer_host.host_messages import (
     Save,
     Stats,
 )
-from cutlayer_host.link import Link, Lost, LostReason, Parameters, Received, Role
+from cutlayer_host.link import Link, Lost, LostReason, Received, Role
 from cutlayer_host.message import Error, Message, Piece
 from cutlayer_host.messages import MESSAGES, decode
-from cutlayer_host.session import (
-    HostSession,
-    Malformed,
-    Refused,
-    Request,
-    SessionState,
-    SmashedData,
-)
+from cutlayer_host.session import HostSession, Malformed, Refused
+from cutlayer_host.session_state import Request, SessionState
+from cutlayer_host.smashed_data import SmashedData
 
 WELCOME = Welcome(board="played", smashed_count=8, cut_count=2, output_scale=0.5, output_zero_point=-128)
 

@@ -11,9 +11,10 @@ import pytest
 from vector_files import FOLDER, maker, play, vectors
 
 from cutlayer_host import tensors
+from cutlayer_host.body import Parameters
 from cutlayer_host.errors import ProtocolError
 from cutlayer_host.guard import PARAMETERS_BYTES, SYN_BYTES, BoardGuard, HostGuard, Seal
-from cutlayer_host.link import Link, Parameters, Role
+from cutlayer_host.link import Link, Role
 from cutlayer_host.messages import decode
 from cutlayer_host.wire import FrameDecoder, encode_frame
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutlayer_host.link import Link, Parameters, Role
+from cutlayer_host.body import Parameters
+from cutlayer_host.link import Link, Role
 from cutlayer_host.wire import HEADER_BYTES, FrameDecoder, encode_frame, frame_bytes_max
 
 bodies = st.binary(min_size=HEADER_BYTES, max_size=HEADER_BYTES + 600)

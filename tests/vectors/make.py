@@ -31,6 +31,7 @@ from cutlayer_host.board_messages import (
     StatsAre,
     Welcome,
 )
+from cutlayer_host.body import FrameKind, Header, Parameters
 from cutlayer_host.codes import (
     ACTIVATION_CODECS,
     GRADIENT_CODECS,
@@ -68,7 +69,7 @@ from cutlayer_host.host_messages import (
     Save,
     Stats,
 )
-from cutlayer_host.link import FrameKind, Header, Link, Lost, LostReason, Parameters, Received, Role
+from cutlayer_host.link import Link, Lost, LostReason, Received, Role
 from cutlayer_host.message import Error, Message, Piece
 from cutlayer_host.messages import decode
 from cutlayer_host.wire import HEADER_BYTES, WIRE_VERSION, FrameDecoder, encode_frame

@@ -86,7 +86,7 @@ async def _look_at(
 async def _greet(url: str, title: str, baud: int | None = None, *, key: KeyFinder | None) -> dict[str, Any]:
     from cutlayer_boards.errors import CutlayerError
     from cutlayer_host.codes import Flag
-    from cutlayer_host.device import connect
+    from cutlayer_host.opening import connect
     from cutlayer_host.transports import at_baud, baud_of
 
     found: dict[str, Any] = {"url": url, "title": title}

@@ -144,8 +144,8 @@ async def _read_board(
     url: str, key: KeyFinder | None, bundle: Path, summary: RunSummary, kept: list[int]
 ) -> tuple[int, dict[str, npt.NDArray[Any]]]:
     """The newest step that board and store both have, and the board's layer after it."""
-    from cutlayer_host.device import connect
     from cutlayer_host.meeting import Way
+    from cutlayer_host.opening import connect
 
     async with connect(url, key=key) as device:
         device.require_model(summary.model_id, bundle)

@@ -98,8 +98,8 @@ async def train_device(
     """Trains the board at `url` with a progress bar, and returns the lesson's result."""
     from cutlayer_boards.console import progress
     from cutlayer_converter.bundle import load_manifest
-    from cutlayer_host.device import connect, reopen_device
     from cutlayer_host.lesson import Lesson
+    from cutlayer_host.opening import connect, reopen_device
     from cutlayer_host.store import Store
     from cutlayer_host.worker import TailWorker
 
