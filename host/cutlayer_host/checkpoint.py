@@ -139,16 +139,14 @@ class Past:
             Checkpoint(step, {**self._tail.state(), GRADIENT_PEAK: np.asarray(peak)}, weights_crc)
         )
 
-    def go_back(self, step: int) -> int | None:
-        """Makes all as it was after `step`; returns the board's weights' CRC-32 then.
+    def go_back(self, checkpoint: Checkpoint) -> None:
+        """Makes all as it was then.
 
         Raises:
             StoreError, TailError: the checkpoint cannot be used; nothing has changed.
         """
-        checkpoint = self._ledger.load(step)
         arrays = dict(checkpoint.arrays)
         peak = float(arrays.pop(GRADIENT_PEAK))
         self._tail.restore(arrays)
         self._gradient.running_peak = peak
-        self._ledger.go_back(step)
-        return checkpoint.weights_crc
+        self._ledger.go_back(checkpoint.step)

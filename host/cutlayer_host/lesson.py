@@ -200,7 +200,6 @@ class Lesson:
             "model_id": self._manifest.model_id,
             **dataclasses.asdict(report),
             "saves": trainer.saves,
-            "saves_an_hour": 3600.0 * trainer.saves / report.seconds,
         }
         if held_out := self._curriculum.held_out(trainer.device.welcome.recordings):
             result["held_out"] = _as_json(await trainer.evaluate(held_out))

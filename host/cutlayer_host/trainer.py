@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import secrets
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cutlayer_host.checkpoint import Ledger, MemoryLedger, Past
-from cutlayer_host.codes import NO_LABEL, Flag, Optimizer
+from cutlayer_host.codes import NO_LABEL, Flag
 from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, LinkLost, NumberError, TailError
 from cutlayer_host.gradient import GradientQuantizer
-from cutlayer_host.host_messages import Configure
-from cutlayer_host.meeting import Way, meet
+from cutlayer_host.pair import Pair
 from cutlayer_host.report import Evaluation, StepDone, Tally
 from cutlayer_host.settings import TrainSettings
 from cutlayer_host.tensors import GRADIENT_LIMITS
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cutlayer_host.board_messages import Applied
+    from cutlayer_host.checkpoint import Ledger
     from cutlayer_host.device import Device
     from cutlayer_host.report import TrainReport
     from cutlayer_host.settings import Visit
@@ -47,9 +45,6 @@ if TYPE_CHECKING:
 SMALLEST_PROBABILITY = 1e-7
 """What a class gets at least where a loss is worked out from probabilities."""
 
-RECONNECTIONS = 5
-"""How often a lost link is opened again, with nothing achieved in between, before training gives up."""
-
 
 class _BehindStep(Exception):
     """The board has not applied the step in hand: both sides have to agree where to go on."""
@@ -59,8 +54,6 @@ class Trainer:
     """Trains one device's head and its tail. Call `start` first, then `train` and `evaluate` in any order.
 
     Attributes:
-        last_step: steps that the tail has made.
-        saves: of the board's storage, by this trainer.
         stopping: set it to end `steps` early, after the step in hand and with a checkpoint.
     """
 
@@ -79,27 +72,36 @@ class Trainer:
         The old device is closed before, the new one is the caller's to close, as `device`. The ledger keeps
         the checkpoints; without one, memory does. A ledger that holds some already resumes their run.
         """
-        self.device = device
         self.tail = tail
         self.settings = settings or TrainSettings()
-        self.last_step = 0
-        self.saves = 0
         self.stopping = False
         self._worker = worker
-        self._reconnect = reconnect
-        self._ledger = ledger or MemoryLedger(secrets.randbelow(2**32 - 1) + 1)
-        self._weights_crc: int | None = None
         self._sample_numbers = itertools.count(1)
         limit = GRADIENT_LIMITS[self.settings.gradient_codec]
         self._gradient = GradientQuantizer(limit, seed=self.settings.seed)
-        self._past = Past(tail, self._gradient, self._ledger)
+        self._pair = Pair(device, tail, self._gradient, worker, self.settings, reconnect, ledger)
         self._scale = 0.0
         self._zero_point = 0
 
     @property
     def base(self) -> int:
         """The step at which the run began: 0, or what the board had learned before."""
-        return self._ledger.steps()[0]
+        return self._pair.base
+
+    @property
+    def device(self) -> Device:
+        """The board's; another object after its link was lost."""
+        return self._pair.device
+
+    @property
+    def last_step(self) -> int:
+        """Steps that the tail has made."""
+        return self._pair.last_step
+
+    @property
+    def saves(self) -> int:
+        """How often the board was had to write its storage."""
+        return self._pair.saves
 
     async def start(self) -> None:
         """Configures the board; a run that is resumed goes on at the last step that both sides have.
@@ -119,18 +121,7 @@ class Trainer:
                 f"{self.tail.name} takes {self.tail.count} elements, the board gives {count}",
                 "use the tail of the bundle that the board was built with",
             )
-        while True:
-            try:
-                return await self._begin()
-            except LinkLost as lost:
-                await self._connect_again(lost)
-
-    async def _begin(self) -> None:
-        if self._ledger.steps():
-            await self._agree(live=None)
-        else:
-            self.last_step = await self._configure(restart=self.settings.restart)
-            await self._checkpoint()
+        await self._pair.begin()
 
     async def steps(self, visits: Iterable[Visit], *, base: int | None = None) -> AsyncIterator[StepDone]:
         """Visits each sample once, in order, and yields each step made; the last may have fewer samples.
@@ -161,17 +152,17 @@ class Trainer:
                     seconds = time.perf_counter() - began
                     yield replace(done, visited=begin + done.samples, seconds=seconds)
                 if self.stopping or self._is_due(end):
-                    await self._checkpoint()
+                    await self._pair.checkpoint()
                     checkpointed = self.last_step
             except LinkLost as lost:
-                await self._connect_again(lost)
-                await self._rejoin()
+                await self._pair.connect_again(lost)
+                await self._pair.rejoin()
             except _BehindStep:
-                await self._rejoin()
+                await self._pair.rejoin()
 
     async def keep(self) -> None:
         """Makes the present step durable here, for a training that ends amid the next one."""
-        await self._worker.run(self._past.keep, self.last_step, self._weights_crc)
+        await self._pair.keep()
 
     async def train(
         self,
@@ -240,8 +231,8 @@ class Trainer:
                 return await self.take(visit, train=False)
             except LinkLost as lost:
                 step = self.last_step
-                await self._connect_again(lost)
-                await self._rejoin()
+                await self._pair.connect_again(lost)
+                await self._pair.rejoin()
                 if self.last_step != step:
                     raise DeviceFault(
                         f"the board has lost what it learned since step {self.last_step}, amid a measurement",
@@ -264,12 +255,12 @@ class Trainer:
         # From here on the step is made, also when this task is cancelled.
         rate = _rate(self.settings.learning_rate, step)
         committed = self._worker.start(self.tail.apply, len(batch), rate)
-        self.last_step = step
+        self._pair.last_step = step
         self._gradient.end()
         await committed
         if applied is not None:
             saturated = applied.saturated
-            self._weights_crc = applied.weights_crc
+            self._pair.weights_crc = applied.weights_crc
             await self._widen(saturated / (len(batch) * self.tail.count))
         return StepDone(
             step=step,
@@ -331,11 +322,10 @@ class Trainer:
             try:
                 applied = await self.device.apply(step, samples, rate)
             except LinkLost as lost:
-                await self._connect_again(lost)
-                welcome = self.device.welcome
-                if (welcome.run, welcome.last_step) != (self._ledger.run, step):
+                await self._pair.connect_again(lost)
+                if not self._pair.holds:
                     raise _BehindStep from lost
-                await self._configure(restart=False)
+                await self._pair.configure(restart=False)
             else:
                 return self._plausible(applied, samples * self.tail.count)
 
@@ -346,94 +336,6 @@ class Trainer:
                 "flash the board with the firmware of its bundle; it does not keep to the protocol",
             )
         return applied
-
-    async def _connect_again(self, lost: LinkLost) -> None:
-        """Opens the device anew; raises `lost` when there is no way back."""
-        if self._reconnect is None:
-            raise lost
-        for _ in range(RECONNECTIONS):
-            await self.device.close()
-            try:
-                self.device = await self._reconnect()
-            except LinkLost:
-                continue
-            return
-        raise lost
-
-    async def _rejoin(self) -> None:
-        """Brings both sides to their last common step, if need be over several connections."""
-        for _ in range(RECONNECTIONS - 1):
-            try:
-                await self._agree(live=self.last_step)
-            except LinkLost as lost:
-                await self._connect_again(lost)
-            else:
-                return
-        await self._agree(live=self.last_step)
-
-    async def _agree(self, live: int | None) -> None:
-        """Brings a board that has been greeted, and the tail, to their last common step.
-
-        Raises:
-            DeviceFault: they have none, or the board's weights are not those of that step.
-        """
-        if not self.settings.update_head:
-            await self._configure(restart=False)
-            if live is None:
-                await self._go_back(self._ledger.steps()[-1])
-            return
-        welcome, kept = self.device.welcome, self._ledger.steps()
-        meeting = meet(welcome, self._ledger.run, live=live, kept=kept)
-        if meeting is None:
-            raise DeviceFault(
-                f"the board is at step {welcome.last_step} of another run or restarted, the tail at step "
-                f"{kept[-1] if live is None else live}: they have no step in common",
-                "begin a new run, without --resume",
-            )
-        if meeting.way is Way.RESTORE:
-            restored = await self.device.restore(self._ledger.run, meeting.step)
-            self._check(meeting.step, restored.weights_crc)
-        await self._configure(restart=meeting.way is Way.RESTART)
-        if meeting.step != live:
-            await self._go_back(meeting.step)
-
-    async def _go_back(self, step: int) -> None:
-        self._weights_crc = await self._worker.run(self._past.go_back, step)
-        self.last_step = step
-
-    def _check(self, step: int, weights_crc: int) -> None:
-        due = self._ledger.load(step).weights_crc if step in self._ledger.steps() else self._weights_crc
-        if due is not None and due != weights_crc:
-            raise DeviceFault(
-                f"the board's weights of step {step} have CRC-32 {weights_crc:08X}, the host noted {due:08X}",
-                "the board's storage belongs to another training; begin a new run, without --resume",
-            )
-
-    async def _checkpoint(self) -> None:
-        """Makes the present step durable: here first, then on the board, when it has a storage."""
-        await self.keep()
-        if not self.settings.update_head:
-            await self._worker.run(self._ledger.saved, self.last_step)
-        elif self.device.welcome.flags & Flag.STORAGE and self.last_step > 0:
-            await self.device.save(self.last_step)
-            self.saves += 1
-            await self._worker.run(self._ledger.saved, self.last_step)
-
-    async def _configure(self, *, restart: bool) -> int:
-        """Returns the board's last step."""
-        settings = self.settings
-        configuration = Configure(
-            restart=restart,
-            run=self._ledger.run,
-            cut=self.device.welcome.cut_count - 1,
-            activation_codec=settings.activation_codec,
-            gradient_codec=settings.gradient_codec,
-            optimizer=Optimizer[settings.optimizer.name.upper()],
-            momentum=settings.optimizer.momentum,
-            beta2=settings.optimizer.beta2,
-            epsilon=settings.optimizer.epsilon,
-        )
-        return (await self.device.configure(configuration)).last_step
 
     async def _widen(self, saturated: float) -> None:
         if saturated > self.settings.rescale_threshold:

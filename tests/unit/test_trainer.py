@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
 from double_board import CLASSES, RECORDINGS, Reach, double_board
 from plain_tail import PlainTail
 
-from cutlayer_host.checkpoint import MemoryLedger
+from cutlayer_host.checkpoint import Checkpoint, MemoryLedger
 from cutlayer_host.codes import LIVE_RECORDING, Kind
 from cutlayer_host.errors import DeviceError, DeviceFault, LabelError, LinkLost, NumberError, TailError
 from cutlayer_host.lesson import Curriculum
@@ -242,6 +243,28 @@ async def test_a_storage_that_holds_other_weights_is_noticed() -> None:
         trainer = Trainer(await reach.device(), PlainTail(64, CLASSES), worker, settings, ledger=ledger)
         with pytest.raises(DeviceFault, match="the board's weights of step 4"):
             await trainer.start()
+
+
+async def test_a_checkpoint_is_read_once_and_in_the_tails_thread() -> None:
+    class Watched(MemoryLedger):
+        readers: ClassVar[list[str]] = []
+
+        def load(self, step: int) -> Checkpoint:
+            self.readers.append(threading.current_thread().name)
+            return super().load(step)
+
+    board, ledger = double_board(storage=True), Watched(1)
+    settings = replace(SETTINGS, checkpoint_every=2)
+    async with Reach(board) as reach, TailWorker() as worker:
+        for visits in (VISITS[:12], VISITS):
+            trainer = Trainer(await reach.device(), PlainTail(64, CLASSES), worker, settings, ledger=ledger)
+            await trainer.start()
+            await trainer.train(visits, base=trainer.base)
+            await trainer.device.close()
+            board.last_step = 99  # so that it has to take the step from its storage
+    (reader,) = ledger.readers
+    assert board.taken[Kind.RESTORE] == 1
+    assert reader.startswith("cutlayer-tail")
 
 
 async def test_a_training_that_is_stopped_goes_on() -> None:

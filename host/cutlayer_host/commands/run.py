@@ -18,7 +18,7 @@ from cutlayer_host.commands.options import (
     store_option,
     train_options,
 )
-from cutlayer_host.commands.train import report_result, train_device
+from cutlayer_host.commands.train import new_run, report_result, train_device
 
 if TYPE_CHECKING:
     from cutlayer_boards.build import Firmware
@@ -100,7 +100,7 @@ def run(
         )
     else:
         url = at_baud(url, baud) if baud else url
-        result = asyncio.run(train_device(url, bundle, train, store_folder, key=key))
+        result = asyncio.run(train_device(url, bundle, train, new_run(store_folder, bundle, train), key=key))
     report_result(result, as_json)
 
 
@@ -117,7 +117,8 @@ async def _train_emulated(
 
     firmware = await _build(spec, bundle, insecure=insecure)
     async with emulate(spec, firmware, microphone) as node:
-        return await train_device(node.url, bundle, options, store_folder, key=node.key)
+        open_run = new_run(store_folder, bundle, options)
+        return await train_device(node.url, bundle, options, open_run, key=node.key)
 
 
 async def _build(spec: BoardSpec, bundle: Path, *, insecure: bool) -> Firmware:

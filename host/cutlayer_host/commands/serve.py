@@ -18,7 +18,7 @@ from cutlayer_host.commands.options import (
     store_option,
     train_options,
 )
-from cutlayer_host.commands.train import open_run, read_curriculum, stopping
+from cutlayer_host.commands.train import read_curriculum, stopping
 from cutlayer_host.errors import HostError
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _server(
 
     def run(device: Device) -> Run:
         last = store().last_of(device_name(device.welcome, device.url)) if resume else None
-        return last or open_run(store(), device, bundle, options)
+        return last or store().begin(device.welcome, device.url, bundle, options.asked())
 
     return Server(lesson, run, key=key, boards_at_once=boards_at_once, patience_seconds=options.patience)
 

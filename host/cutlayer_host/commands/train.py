@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -21,7 +22,7 @@ from cutlayer_host.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from cutlayer_host.device import Device
     from cutlayer_host.guard import KeyFinder
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from cutlayer_host.run import Run
     from cutlayer_host.server import Server
     from cutlayer_host.store import Store
+
+    RunOpener: TypeAlias = Callable[[Device], Run]
+
+WEAR_HOURS = 0.25
+"""How long a training has to be before it tells how fast a board's storage wears."""
 
 
 @click.command()
@@ -74,15 +80,17 @@ def train(
     url = at_baud(url, baud) if baud else url
     key = key_finder(insecure=insecure)
     if resume is not None:
-        summary = Store.existing(store_folder).run(resume or None)
+        store = Store.existing(store_folder)
+        summary = store.run(resume or None)
         bundle = bundle or Path(summary.bundle)
-        resume = summary.number
         asked = TrainOptions.of(summary.asked)
+        open_run: RunOpener = functools.partial(_resume, store, summary.number)
     elif bundle is None:
         raise click.UsageError("which bundle? give --bundle DIR, what `cutlayer convert` wrote, or --resume")
     else:
         asked = TrainOptions(**options)
-    result = asyncio.run(train_device(url, bundle, asked, store_folder, resume, key=key))
+        open_run = new_run(store_folder, bundle, asked)
+    result = asyncio.run(train_device(url, bundle, asked, open_run, key=key))
     report_result(result, as_json)
 
 
@@ -90,17 +98,18 @@ async def train_device(
     url: str,
     bundle: Path,
     options: TrainOptions,
-    store_folder: Path,
-    resume: int | None = None,
+    open_run: RunOpener,
     *,
     key: KeyFinder | None,
 ) -> dict[str, Any]:
-    """Trains the board at `url` with a progress bar, and returns the lesson's result."""
+    """Trains the board at `url` with a progress bar, and returns the lesson's result.
+
+    The run is opened once the board has been greeted, so that a board that is not there leaves no store.
+    """
     from cutlayer_boards.console import progress
     from cutlayer_converter.bundle import load_manifest
     from cutlayer_host.lesson import Lesson
     from cutlayer_host.opening import connect, reopen_device
-    from cutlayer_host.store import Store
     from cutlayer_host.worker import TailWorker
 
     manifest = load_manifest(bundle)
@@ -121,7 +130,7 @@ async def train_device(
             options.tail_settings(),
             reconnect,
         )
-        run = open_run(Store(store_folder), device, bundle, options, resume)
+        run = open_run(device)
         try:
             with run, progress() as bar, stopping(lesson):
                 task = bar.add_task("starting TensorFlow", total=options.samples)
@@ -132,7 +141,7 @@ async def train_device(
     if not lesson.result:
         raise click.ClickException(
             f"stopped after step {lesson.last_step}\n"
-            f"next: go on with `cutlayer train --device {url} --store {store_folder} --resume {run.number}`"
+            f"next: go on with `cutlayer train --device {url} --store {run.folder} --resume {run.number}`"
         )
     return lesson.result
 
@@ -168,13 +177,19 @@ def read_curriculum(options: TrainOptions) -> Curriculum:
     return Curriculum(options.samples, options.hold_out, labels, options.seed)
 
 
-def open_run(
-    store: Store, device: Device, bundle: Path, options: TrainOptions, resume: int | None = None
-) -> Run:
-    """Begins a run, or resumes one."""
-    if resume is not None:
-        return store.resume(resume)
-    return store.begin(device.welcome, device.url, bundle, options.asked())
+def new_run(store_folder: Path, bundle: Path, options: TrainOptions) -> RunOpener:
+    """Begins a run of a board in the store of that folder."""
+
+    def begin(device: Device) -> Run:
+        from cutlayer_host.store import Store
+
+        return Store(store_folder).begin(device.welcome, device.url, bundle, options.asked())
+
+    return begin
+
+
+def _resume(store: Store, number: int, _device: Device) -> Run:
+    return store.resume(number)
 
 
 def describe(done: StepDone) -> str:
@@ -199,9 +214,9 @@ def report_result(result: dict[str, Any], as_json: bool) -> None:
             f"held out, {held_out['samples']} recordings: "
             f"loss {held_out['loss']:.3f}, accuracy {held_out['accuracy']:.1%}"
         )
-    if result["saves"]:
-        lines.append(
-            f"the board's storage was written {result['saves']} times, {result['saves_an_hour']:.0f} an hour"
-        )
+    if saves := result["saves"]:
+        hours = result["seconds"] / 3600.0
+        rate = f", {saves / hours:.0f} an hour" if hours >= WEAR_HOURS else ""
+        lines.append(f"the board's storage was written {saves} times{rate}")
     lines.append(f"`cutlayer export {result['run']}` writes the models")
     console().print("\n".join(lines), highlight=False)
