@@ -8,6 +8,7 @@ from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.verify import FIRMWARE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 FOLDER = FIRMWARE.parents[1] / "shared" / "baseline"
@@ -27,3 +28,20 @@ def baseline_models() -> list[Path]:
     if not models:
         raise NoBaselineError(f"there is no model in {FOLDER}", "name the .tflite files to measure")
     return models
+
+
+def models_to_measure(named: Sequence[Path], *, as_json: bool) -> list[Path]:
+    """The models named, or else those of the baseline. Without either, JSON says so and there is none.
+
+    Raises:
+        NoBaselineError: There is none, and nobody asked for JSON.
+    """
+    from cutlayer_boards.console import print_json
+
+    try:
+        return list(named) or baseline_models()
+    except NoBaselineError as error:
+        if not as_json:
+            raise
+        print_json({"skipped": str(error)})
+        return []

@@ -34,15 +34,11 @@ def bench_bytes(*, models: tuple[Path, ...], inputs: int, seed: int, board_name:
     """
     from cutlayer_boards.console import console, print_json
     from cutlayer_boards.spec import board
-    from cutlayer_converter.baseline import NoBaselineError, baseline_models
+    from cutlayer_converter.baseline import models_to_measure
     from cutlayer_converter.measure_bytes import measure_bytes
 
-    try:
-        paths = models or baseline_models()
-    except NoBaselineError as error:
-        if not as_json:
-            raise
-        print_json({"skipped": str(error)})
+    paths = models_to_measure(models, as_json=as_json)
+    if not paths:
         return
     spec = board(board_name)
     found: dict[str, dict[str, Any]] = {}

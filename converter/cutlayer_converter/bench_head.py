@@ -59,14 +59,10 @@ def head(
 
     from cutlayer_boards.console import console, print_json
     from cutlayer_boards.spec import board
-    from cutlayer_converter.baseline import NoBaselineError, baseline_models
+    from cutlayer_converter.baseline import models_to_measure
 
-    try:
-        paths = [model] if model else baseline_models()
-    except NoBaselineError as error:
-        if not as_json:
-            raise
-        print_json({"skipped": str(error)})
+    paths = models_to_measure([model] if model else [], as_json=as_json)
+    if not paths:
         return
     spec = board(board_name)
     found: dict[str, dict[str, Any]] = {}

@@ -2,13 +2,11 @@
 // last layer. Writes, a line each: the bytes that the engine has and those that it needed (or its
 // error), the first sample whose output differs from what is expected (-1: none), and CRCs of the
 // outputs and of the weights after STEP_COUNT steps.
-#include <string.h>
-
 #include "cutlayer/engine.h"
 #include "cutlayer/frame.h"
+#include "drawn_gradient.h"
 #include "engine_case.h"
-
-void say(const char *text);
+#include "head_sample.h"
 
 static int8_t arena[CUTLAYER_MODEL_ARENA_BYTES] __attribute__((aligned(16)));
 static uint64_t memory[TRAIN_BYTES / 8 + 1];
@@ -16,38 +14,12 @@ static int8_t g[CHANNEL_COUNT];
 static struct cl_train train;
 static uint32_t state = 1;
 
-static int8_t draw(void)
-{
-    state = state * 1664525u + 1013904223u;
-    return (int8_t)((int32_t)(state >> 24) - 128);
-}
-
-static void say_number(int32_t number, const char *end)
-{
-    char text[12];
-    uint32_t rest = number < 0 ? 0u - (uint32_t)number : (uint32_t)number;
-    char *start = &text[11];
-    *start = '\0';
-    do {
-        *--start = (char)('0' + rest % 10u);
-        rest /= 10u;
-    } while (rest);
-    if (number < 0) {
-        *--start = '-';
-    }
-    say(start);
-    say(end);
-}
-
 static int32_t wrong_sample(const struct cl_head *head)
 {
-    const struct cl_cut *end = &head->cuts[head->cut_count - 1];
-    const uint32_t input_count = cl_shape_count(head->input_shape);
-    const uint32_t output_count = cl_shape_count(end->shape);
     for (uint32_t sample = 0; sample < SAMPLE_COUNT; sample++) {
-        memcpy(arena + head->input_offset, inputs + sample * input_count, input_count);
+        put_sample(head, arena, inputs, sample);
         if (cl_head_run(head, arena, 0, head->op_count) != head->op_count ||
-            memcmp(arena + end->offset, outputs + sample * output_count, output_count)) {
+            !gives_sample(head, arena, outputs, sample)) {
             return (int32_t)sample;
         }
     }
@@ -58,28 +30,18 @@ static int32_t wrong_sample(const struct cl_head *head)
 static int32_t learn(const struct cl_head *head, uint32_t *crc)
 {
     const struct cl_op *last = &head->ops[head->op_count - 1];
-    const struct cl_conv_params *params = &train.params;
-    const uint32_t channels = params->output.channels;
-    const uint32_t positions = (uint32_t)params->output.height * params->output.width;
+    const struct cl_shape *shape = &train.params.output;
     int8_t *input = arena + last->input, *output = arena + last->output;
     for (uint32_t i = 0; i < cl_shape_count(head->input_shape); i++) {
-        arena[head->input_offset + i] = draw();
+        arena[head->input_offset + i] = draw(&state);
     }
     int32_t result = cl_head_run(head, arena, 0, (uint16_t)(head->op_count - 1));
     if (result >= 0) {
         result = cl_train_forward(&train, input, output, arena + last->scratch);
     }
-    *crc = cl_crc32(*crc, output, positions * channels);
-    for (uint32_t position = 0; position < positions && result >= 0; position++) {
-        const int8_t *y = output + position * channels;
-        for (uint32_t o = 0; o < channels; o++) {
-            const int8_t drawn = draw();
-            g[o] = y[o] == params->activation_min || y[o] == params->activation_max ? 0 : drawn;
-        }
-        result = cl_train_accumulate(&train, input, position, g);
-    }
+    *crc = cl_crc32(*crc, output, (uint32_t)shape->height * shape->width * shape->channels);
     if (result >= 0) {
-        result = cl_train_end_sample(&train);
+        result = accumulate_drawn(&train, input, output, g, &state);
     }
     return result < 0 ? result : cl_train_apply(&train, 1e-4f, 1e-2f);
 }

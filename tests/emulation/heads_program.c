@@ -1,10 +1,8 @@
 // Runs each head of heads.h (generated) on its samples, and writes for each a line: the first
 // sample whose output differs from what is expected (-1: none) and the ticks of its last run.
-#include <string.h>
-
 #include "heads.h"
 
-void say(const char *text);
+#include "head_sample.h"
 
 // CMSDK timer 0 counts down at 25 MHz.
 struct timer {
@@ -39,23 +37,6 @@ static int stays_inside(const struct head_case *head_case)
     return 1;
 }
 
-static void say_number(int32_t number, const char *end)
-{
-    char text[12];
-    uint32_t rest = number < 0 ? 0u - (uint32_t)number : (uint32_t)number;
-    char *start = &text[11];
-    *start = '\0';
-    do {
-        *--start = (char)('0' + rest % 10u);
-        rest /= 10u;
-    } while (rest);
-    if (number < 0) {
-        *--start = '-';
-    }
-    say(start);
-    say(end);
-}
-
 int main(void)
 {
     TIMER->reload = 0xFFFFFFFFu;
@@ -63,22 +44,18 @@ int main(void)
     TIMER->control = 1;
     for (uint32_t i = 0; i < HEAD_COUNT; i++) {
         const struct cl_head *head = &heads[i].model->head;
-        const struct cl_cut *end = &head->cuts[head->cut_count - 1];
-        const uint32_t input_count = cl_shape_count(head->input_shape);
-        const uint32_t output_count = cl_shape_count(end->shape);
         int32_t wrong = -1;
         uint32_t ticks = 0;
         for (uint32_t sample = heads[i].sample_count; sample-- > 0;) {
-            memcpy(arena + head->input_offset, heads[i].inputs + sample * input_count, input_count);
+            put_sample(head, arena, heads[i].inputs, sample);
             const uint32_t start = TIMER->value;
             const int32_t result = cl_head_run(head, arena, 0, head->op_count);
             ticks = start - TIMER->value;
-            const int8_t *expected = heads[i].outputs + sample * output_count;
-            if (result != head->op_count || memcmp(arena + end->offset, expected, output_count)) {
+            if (result != head->op_count || !gives_sample(head, arena, heads[i].outputs, sample)) {
                 wrong = (int32_t)sample;
             }
             memset(memory, GUARD, sizeof(memory));
-            memcpy(arena + head->input_offset, heads[i].inputs + sample * input_count, input_count);
+            put_sample(head, arena, heads[i].inputs, sample);
             if (!stays_inside(&heads[i])) {
                 wrong = (int32_t)sample;
             }

@@ -7,6 +7,8 @@
 #include "cutlayer/train.h"
 #include "train_layers.h"
 
+#include "drawn_gradient.h"
+
 void say(const char *text);
 
 static uint64_t memory[MEMORY_BYTES / 8];
@@ -14,12 +16,6 @@ static int8_t input[INPUT_COUNT], output[OUTPUT_COUNT], g[CHANNEL_COUNT];
 static uint64_t scratch[SCRATCH_BYTES / 8 + 1]; // aligned as the arena is
 static struct cl_train train;
 static uint32_t state;
-
-static int8_t draw(void)
-{
-    state = state * 1664525u + 1013904223u;
-    return (int8_t)((int32_t)(state >> 24) - 128);
-}
 
 static void say_number(uint32_t number, char end)
 {
@@ -38,23 +34,13 @@ static uint32_t learn(uint32_t crc)
     const uint32_t channels = params->output.channels;
     const uint32_t positions = (uint32_t)params->output.height * params->output.width;
     for (uint32_t i = 0; i < cl_shape_count(params->input); i++) {
-        input[i] = draw();
+        input[i] = draw(&state);
     }
     if (cl_train_forward(&train, input, output, (int8_t *)scratch) < 0) {
         say("forward failed\n");
     }
-    for (uint32_t position = 0; position < positions; position++) {
-        const int8_t *y = output + position * channels;
-        for (uint32_t o = 0; o < channels; o++) {
-            const int8_t drawn = draw();
-            g[o] = y[o] == params->activation_min || y[o] == params->activation_max ? 0 : drawn;
-        }
-        if (cl_train_accumulate(&train, input, position, g) < 0) {
-            say("accumulate failed\n");
-        }
-    }
-    if (cl_train_end_sample(&train) < 0) {
-        say("end failed\n");
+    if (accumulate_drawn(&train, input, output, g, &state) < 0) {
+        say("accumulate failed\n");
     }
     return cl_crc32(crc, output, positions * channels);
 }
