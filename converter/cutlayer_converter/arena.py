@@ -1,8 +1,9 @@
 """The memory plan: where each activation lies in the one arena.
 
 Offsets are fixed at conversion. Buffers whose lives overlap never share bytes: greedily, each in turn goes to
-the lowest gap that takes it; of several orders the one with the smallest arena wins. Reshapes are aliases;
-ops that work element by element write over their input where it is not needed again.
+the lowest gap that takes it; of several orders the one with the smallest arena wins, and of those the one
+with the lowest input: behind it a sensor works (cutlayer/sensor.h). Reshapes are aliases; ops that work
+element by element write over their input where it is not needed again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.ops.lowered import Lowered, int8_input, int8_output, refuse
 from cutlayer_converter.ops.registry import ALIASES, lower
 from cutlayer_converter.ops.targets import specialize
+from cutlayer_converter.sensor import sensor_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +66,8 @@ class ArenaPlan:
         steps: In order of execution.
         cuts: Shallowest first; the last one is the end.
         input_offset: Of the head's input, bytes.
+        sensor_offset: From here on a sensor may work (cl_head.sensor_offset); behind an interpreter's memory.
+        sensor_bytes: That it works in.
         arena_bytes: A multiple of 16.
         weight_bytes: Weights, biases, multipliers and other constants of the kernels, in flash.
     """
@@ -71,6 +75,8 @@ class ArenaPlan:
     steps: tuple[Step, ...]
     cuts: tuple[Cut, ...]
     input_offset: int
+    sensor_offset: int
+    sensor_bytes: int
     arena_bytes: int
     weight_bytes: int
 
@@ -109,7 +115,8 @@ def plan(
         raise ConvertError(message, "cut the model after a layer that computes something")
     buffers = _buffers(graph, lowered, roots)
     scratch = [Buffer(step.scratch_bytes, index, index) for index, step in enumerate(lowered)]
-    arena_bytes = place([*{id(buffer): buffer for buffer in buffers.values()}.values(), *scratch])
+    placed = [*{id(buffer): buffer for buffer in buffers.values()}.values(), *scratch]
+    arena_bytes = place(placed, buffers[roots[graph.input.index]])
 
     def offset(tensor: Tensor | None) -> int:
         return 0 if tensor is None else buffers[roots[tensor.index]].offset
@@ -129,6 +136,8 @@ def plan(
         steps=steps,
         cuts=tuple(_cuts(graph, steps, roots, buffers)),
         input_offset=offset(graph.input),
+        sensor_offset=offset(graph.input) + align(graph.input.count),
+        sensor_bytes=sensor_bytes(graph),
         arena_bytes=arena_bytes,
         weight_bytes=sum(array.nbytes for array in arrays),
     )
@@ -185,24 +194,24 @@ def _buffers(graph: Graph, lowered: list[Lowered], roots: dict[int, int]) -> dic
     return buffers
 
 
-def place(buffers: list[Buffer]) -> int:
-    """Gives every buffer its offset; returns the arena's bytes."""
+def place(buffers: list[Buffer], low: Buffer | None = None) -> int:
+    """Gives every buffer its offset, and `low` as low a one as costs nothing; returns the arena's bytes."""
     buffers = [buffer for buffer in buffers if buffer.size]
     floor = max(
         sum(align(other.size) for other in buffers if other.first <= step <= other.last)
         for step in range(max(buffer.last for buffer in buffers) + 1)
     )
-    best: tuple[int, list[int]] | None = None
-    for order in _orders(buffers):
-        total = _place_in(order)
-        if best is None or total < best[0]:
-            best = total, [buffer.offset for buffer in buffers]
-        if total == floor:
+    best: tuple[tuple[int, int], list[int]] | None = None
+    for order in _orders(buffers, low):
+        found = _place_in(order), low.offset if low else 0
+        if best is None or found < best[0]:
+            best = found, [buffer.offset for buffer in buffers]
+        if found == (floor, 0):
             break
     assert best is not None
     for buffer, offset in zip(buffers, best[1], strict=True):
         buffer.offset = offset
-    return best[0]
+    return best[0][0]
 
 
 def greedy(buffers: list[Buffer]) -> int:
@@ -222,13 +231,19 @@ def _place_in(order: list[Buffer]) -> int:
     return total
 
 
-def _orders(buffers: list[Buffer]) -> Iterator[list[Buffer]]:
-    yield sorted(buffers, key=lambda buffer: -buffer.size)
-    yield sorted(buffers, key=lambda buffer: (buffer.first, -buffer.size))
-    yield sorted(buffers, key=lambda buffer: (buffer.first - buffer.last, -buffer.size))
+def _orders(buffers: list[Buffer], low: Buffer | None) -> Iterator[list[Buffer]]:
+    """Orders to try; each with `low` first too, which puts it at 0."""
     generator = random.Random(0)
-    for _ in range(SHUFFLES):
-        yield generator.sample(buffers, len(buffers))
+    orders = [
+        sorted(buffers, key=lambda buffer: -buffer.size),
+        sorted(buffers, key=lambda buffer: (buffer.first, -buffer.size)),
+        sorted(buffers, key=lambda buffer: (buffer.first - buffer.last, -buffer.size)),
+    ]
+    for turn in range(len(orders) + SHUFFLES):
+        order = orders[turn] if turn < len(orders) else generator.sample(buffers, len(buffers))
+        yield order
+        if low is not None:
+            yield [low, *(buffer for buffer in order if buffer is not low)]
 
 
 def _gap(buffer: Buffer, placed: list[Buffer]) -> int:

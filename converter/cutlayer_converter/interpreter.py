@@ -191,6 +191,8 @@ def _table(
         steps=tuple(steps),
         cuts=tuple(cuts),
         input_offset=source.offset,
+        sensor_offset=arena_bytes,
+        sensor_bytes=plan.sensor_bytes,
         arena_bytes=arena_bytes,
         weight_bytes=sum(
             value.nbytes

@@ -32,7 +32,7 @@ def memory_table(
 ) -> tuple[MemoryLine, ...]:
     """RAM and flash by line, for the optimizer that `trainable` names."""
     tables = [("head weights", plan.weight_bytes), ("head ops", OP_BYTES * len(plan.steps))]
-    ram = [("arena", plan.arena_bytes), *_training(trainable)]
+    ram = [("arena", plan.arena_bytes), *_sensor(plan), *_training(trainable)]
     ram += [(f"{name}, copied", size) for name, size in tables if board.constants_in_ram]
     ram += [("link buffers", _link(board)), ("receive ring", board.receive_bytes)]
     ram += [("node and port", board.node_bytes), ("stack", board.stack_bytes)]
@@ -59,6 +59,12 @@ def table_text(lines: Sequence[MemoryLine], board: BoardSpec) -> str:
         rows += [f"  {line.name:<28}{section.upper():>6}{line.bytes:>12,}" for line in chosen]
         rows.append(f"  {'total of ' + format(budget, ','):<28}{section.upper():>6}{total:>12,}")
     return "\n".join(rows)
+
+
+def _sensor(plan: ArenaPlan) -> list[tuple[str, int]]:
+    """CL_NODE_SENSOR_BYTES: what the sensor takes beyond the arena that it is lent; no line for nothing."""
+    beyond = plan.sensor_offset + plan.sensor_bytes - plan.arena_bytes
+    return [("sensor", _aligned(beyond, 16))] if plan.sensor_bytes and beyond > 0 else []
 
 
 def _link(board: BoardSpec) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cutlayer_host.device import Device
 
 NODE_MEMORY = "node_memory"
-NODE_LINES = ("arena", "trainable layer", "master weights", "optimizer", "gradient", "link buffers")
+NODE_LINES = ("arena", "sensor", "trainable layer", "master weights", "optimizer", "gradient", "link buffers")
 """Of the memory table (cutlayer_converter.memory): how the lines begin that are in the node's memory."""
 
 PARTS = {

@@ -3,7 +3,8 @@
 The bundle is the folder in the environment variable CUTLAYER_BUNDLE, else build/bundle. Its sources are
 copied below the build folder when they differ, and cutlayer_build.h beside them says
 
-    CUTLAYER_NODE_BYTES    the node's memory for this model, so that what does not fit is a link error
+    CUTLAYER_NODE_BYTES    the node's memory for this model, so that what does not fit is a link error; what
+                           its sensor takes beyond the arena comes on top (build_sensor.h)
     CUTLAYER_SENSOR_AUDIO  1: the microphone's recordings are sound; 0: head inputs (firmware/lib/recorded).
                            By the head's input, or as CUTLAYER_SENSOR in the environment says.
     CUTLAYER_INSECURE      1: no host needs a key. Where the board's JSON says so (cutlayer.insecure), because

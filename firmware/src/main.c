@@ -22,7 +22,7 @@ extern const struct cl_model cutlayer_model;
 
 static BUILD_SENSOR sensor;
 static struct cl_node node;
-static uint64_t node_memory[(CUTLAYER_NODE_BYTES + 7) / 8] __attribute__((aligned(16)));
+static uint64_t node_memory[(BUILD_NODE_BYTES + 7) / 8] __attribute__((aligned(16)));
 
 int main(int argc, char **argv)
 {

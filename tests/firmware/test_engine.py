@@ -149,6 +149,13 @@ def conv_library(libraries: Callable[[str], Library]) -> Library:
     return libraries("rnd_head1").reset()
 
 
+def test_a_sensor_leaves_an_interpreter_its_memory(conv_library: Library) -> None:
+    """Which keeps its state there from one sample to the next; a compiled head keeps nothing."""
+    interpreted, compiled = conv_library.head("cutlayer"), conv_library.head("compiled")
+    assert interpreted.sensor_offset == interpreted.arena_bytes
+    assert compiled.sensor_offset < compiled.arena_bytes
+
+
 class Board:
     """A session without a link."""
 

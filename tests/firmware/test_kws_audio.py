@@ -29,7 +29,7 @@ INPUT_BYTES = 49 * 40
 @cache
 def audio_library() -> tuple[Any, Any]:
     sources = [KWS / "src" / f"{name}.c" for name in ("audio", "onset", "word")]
-    return core_library([*sources, FAKE / "frontend.c"], ["kws/audio.h"], include=(FAKE, KWS / "include"))
+    return core_library([*sources, FAKE / "frontend.c"], ["kws/audio.h"], include=(KWS / "include",))
 
 
 class Listener:
@@ -46,6 +46,7 @@ class Listener:
         self.input = self.ffi.new("int8_t[]", INPUT_BYTES)
         self.label = self.ffi.new("int32_t *", 77)
         self.audio = self.ffi.new("struct kws_audio *")
+        self.memory = self.ffi.new("struct kws_audio_work *")
         self._keep = self._parts()
         head, recordings, microphone, port = self._keep[-4:]
         assert self.lib.kws_audio_init(self.audio, recordings, head) == 0
@@ -54,7 +55,9 @@ class Listener:
     def ask(self) -> int:
         """Asks for what is heard next. Returns what the sensor's `start` does."""
         sensor = self.audio.sensor
-        return int(sensor.start(sensor.context, LIVE))
+        assert sensor.memory_bytes == self.ffi.sizeof(self.memory[0])
+        self.ffi.buffer(self.memory)[:] = b"\xa5" * sensor.memory_bytes  # whatever was there before
+        return int(sensor.start(sensor.context, LIVE, self.memory))
 
     def wait(self) -> tuple[int, int]:
         """Steps as the node does until the sensor is done. Returns its last word, and the ms that passed."""

@@ -16,6 +16,7 @@ from train_reference import Config, F
 
 from cutlayer_boards.spec import BOARDS_FOLDER, board
 from cutlayer_converter import memory
+from cutlayer_converter.sensor import SOUND_BYTES
 from cutlayer_converter.trainable import TrainableSpec
 
 if TYPE_CHECKING:
@@ -40,12 +41,18 @@ def test_training_lines_sum_to_cl_train_bytes(kind: str, optimizer: str) -> None
             input_scale=0.1,
             output_scale=0.1,
         )
-        plan = SimpleNamespace(arena_bytes=0, weight_bytes=0, steps=())
+        plan = SimpleNamespace(arena_bytes=0, sensor_offset=0, sensor_bytes=0, weight_bytes=0, steps=())
         lines = memory.memory_table(plan, spec, replace(BOARD, stack_bytes=0))
         others = ("link buffers", "receive ring", "node and port")
         total = sum(line.bytes for line in lines if line.section == "ram" and line.name not in others)
         row_of_the_gradient = layer.channels
         assert total == CoreTrain(layer, Config(optimizer, F(0))).bytes + row_of_the_gradient
+
+
+def symbol_bytes(nm: str, binary: Path) -> dict[str, int]:
+    text = subprocess.run([nm, "-S", binary], capture_output=True, text=True, check=True).stdout
+    symbols = [line.split() for line in text.splitlines()]
+    return {symbol[3]: int(symbol[1], 16) for symbol in symbols if len(symbol) == 4}
 
 
 @pytest.mark.parametrize(
@@ -68,15 +75,35 @@ def test_link_lines_are_the_nodes(name: str, compiler: list[str], tmp_path: Path
     )
     command = [*compiler, "-std=c99", f"-I{INCLUDE}", "-c", source, "-o", binary]
     subprocess.run(command, check=True)
-    command = [compiler[0].replace("gcc", "nm"), "-S", str(binary)]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    symbols = [line.split() for line in text.splitlines()]
-    sizes = {symbol[3]: int(symbol[1], 16) for symbol in symbols if len(symbol) == 4}
-    plan = SimpleNamespace(arena_bytes=0, weight_bytes=0, steps=())
+    sizes = symbol_bytes(compiler[0].replace("gcc", "nm"), binary)
+    plan = SimpleNamespace(arena_bytes=0, sensor_offset=0, sensor_bytes=0, weight_bytes=0, steps=())
     lines = {line.name: line.bytes for line in memory.memory_table(plan, None, spec)}
     assert lines["link buffers"] == sizes["link_bytes"]
     assert (lines["receive ring"], lines["node and port"]) == (spec.receive_bytes, spec.node_bytes)
     assert 0 <= spec.node_bytes - sizes["node"] <= 768
+
+
+@pytest.mark.parametrize("arena_bytes", [2000, 8880, 8896, 8912, 16_000])
+def test_sensor_line_is_what_it_takes_beyond_the_arena(arena_bytes: int, tmp_path: Path) -> None:
+    """By the board's compiler: the bytes that a head which hears lends, and what they come to in a node."""
+    offset = 1968
+    source, binary = tmp_path / "sizes.c", tmp_path / "sizes.o"
+    source.write_text(
+        '#include "cutlayer/node.h"\n'
+        '#include "kws/audio.h"\n'
+        "char work[sizeof(struct kws_audio_work)];\n"
+        f"char beyond[1 + CL_NODE_SENSOR_BYTES({arena_bytes}u, {offset}u, sizeof(struct kws_audio_work))];\n"
+    )
+    folders = [f"-I{folder}" for folder in (INCLUDE, ROOT / "firmware" / "lib" / "kws" / "include")]
+    command = ["arm-none-eabi-gcc", "-mthumb", "-std=c99", *folders, "-c", source, "-o", binary]
+    subprocess.run(command, check=True)
+    sizes = symbol_bytes("arm-none-eabi-nm", binary)
+    assert sizes["work"] == SOUND_BYTES
+    plan = SimpleNamespace(
+        arena_bytes=arena_bytes, sensor_offset=offset, sensor_bytes=SOUND_BYTES, weight_bytes=0, steps=()
+    )
+    lines = {line.name: line.bytes for line in memory.memory_table(plan, None, BOARD)}
+    assert lines.get("sensor", 0) == sizes["beyond"] - 1
 
 
 def test_limits_of_the_node_are_the_headers_own() -> None:

@@ -298,6 +298,26 @@ def test_a_sensor_may_wait_longer_than_a_dead_link_would(faults: str) -> None:
     bench.train_step(sgd(bench.layer), 1)
 
 
+@pytest.mark.parametrize("sensor_bytes", [0, 160, 5000], ids=["none", "of the arena", "beyond the arena"])
+def test_what_a_sensor_is_lent_is_its_alone_and_nothing_that_counts(sensor_bytes: int) -> None:
+    """It writes all over it in each sample, and trains as the reference; the link goes on meanwhile."""
+    layer = small_layer()
+    bench = Bench(layer, sensor_bytes=sensor_bytes, sensor_steps=500, step_ms=10.0)
+    without = NodeBoard(layer, bench.recordings, sensor_bytes=0)
+    head = bench.board.model.head
+    beyond = -(-max(0, head.sensor_offset + sensor_bytes - head.arena_bytes) // 16) * 16
+    assert bench.board.bytes == without.bytes + beyond
+    bench.connect()
+    bench.configure()
+    reference = sgd(layer)
+    for step in range(1, 4):
+        bench.train_step(reference, step)
+        bench.host.sample(1000 * step, 0, train=False)
+        bench.host.read(Section.MASTER, 0, 100)  # arrives while the sensor works, and waits
+        assert isinstance(bench.event(), SmashedData)
+        assert isinstance(bench.event(), DataRead)
+
+
 @pytest.mark.parametrize("faults", FAULTS)
 def test_a_sensor_that_hears_nothing_says_so_and_listens_again(faults: str) -> None:
     bench = Bench(small_layer(), FAULTS[faults])

@@ -5,6 +5,7 @@ The head has two ops: a copy (in Python), and the trainable layer. The recording
 
 from __future__ import annotations
 
+import random
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ SOURCES = (*sorted(SOURCE.glob("*.c")), *sorted((SOURCE / "kernels").glob("*.c")
 LIVE = 0xFFFFFFFF
 PORT_ERROR = -200
 SENSOR_ERROR = -300
+SENSOR_TOUCHED = -301
 SENSOR_WAITS = 2
 
 
@@ -69,6 +71,8 @@ class NodeBoard:
 
     room: bytes that the port takes before it says "later".
     broken: reads and writes fail.
+    sensor_bytes: that the sensor is lent. It fills all of them, and its next step fails with SENSOR_TOUCHED
+        when somebody else has written there.
     on_capture: called in each step of the sensor; a code that it gives is what the sensor returns.
     ops: runs of the head's first op.
     storage: where saves go, when there are `storage_bytes`; it outlives `reset`.
@@ -89,6 +93,7 @@ class NodeBoard:
         optimizer_max: int = 1,
         trainable: bool = True,
         sensor_steps: int = 2,
+        sensor_bytes: int = 999,
         memory_bytes: int | None = None,
         master: int = 0,
         storage_bytes: int = 0,
@@ -102,6 +107,10 @@ class NodeBoard:
         self.labels = labels or [index % 10 for index in range(len(recordings))]
         self.clock = clock or Clock()
         self.sensor_steps = sensor_steps
+        self.sensor_bytes = sensor_bytes
+        self._lent: Any = None
+        self._scribble = b""
+        self._scribbles = random.Random(0)
         self.on_capture: Callable[[], int | None] = lambda: None
         self.received, self.sent = bytearray(), bytearray()
         self.receive_bytes = receive_bytes
@@ -115,7 +124,7 @@ class NodeBoard:
         self._keep: list[Any] = []
         self.model = self._model(optimizer_max, trainable, master)
         self.model.first_cut = first_cut
-        self.bytes = int(self.lib.cl_node_bytes(self.model))
+        self.bytes = int(self.lib.cl_node_bytes(self.model, sensor_bytes))
         size = self.bytes if memory_bytes is None else memory_bytes
         self._block = self.ffi.new("uint8_t[]", size + 16)
         address = int(self.ffi.cast("uintptr_t", self._block))
@@ -205,7 +214,8 @@ class NodeBoard:
         return self._new(
             "struct cl_sensor *",
             {
-                "start": self._callback("int32_t(void *, uint32_t)", self._start),
+                "memory_bytes": self.sensor_bytes,
+                "start": self._callback("int32_t(void *, uint32_t, void *)", self._start),
                 "step": self._callback("int32_t(void *, int8_t *, uint32_t, int32_t *)", self._capture),
                 "recording_count": len(self.recordings),
                 "is_live": 0,
@@ -237,13 +247,21 @@ class NodeBoard:
         self.on_tick()
         return self.ticks
 
-    def _start(self, _: Any, recording: int) -> int:
+    def _write_all_over(self) -> None:
+        self._scribble = self._scribbles.randbytes(self.sensor_bytes)
+        self.ffi.memmove(self._lent, self._scribble, self.sensor_bytes)
+
+    def _start(self, _: Any, recording: int, memory: Any) -> int:
+        self._lent = memory
+        self._write_all_over()
         if recording >= len(self.recordings):
             return SENSOR_ERROR
         self._recording, self._captured_steps = recording, 0
         return 0
 
     def _capture(self, _: Any, data: Any, count: int, label: Any) -> int:
+        if bytes(self.ffi.buffer(self._lent, self.sensor_bytes)) != self._scribble:
+            return SENSOR_TOUCHED
         if (code := self.on_capture()) is not None:
             return code
         self._captured_steps += 1
@@ -252,6 +270,7 @@ class NodeBoard:
         raw = self.recordings[self._recording].astype(np.int8).tobytes()
         assert len(raw) == count
         self.ffi.memmove(data, raw, count)
+        self._write_all_over()
         label[0] = self.labels[self._recording]
         return 1
 
@@ -322,6 +341,7 @@ class NodeBoard:
             "cut_count": 2,
             "input_shape": layer.input_shape,
             "input_offset": 0,
+            "sensor_offset": copied,
             "input_scale": float(layer.input_scale),
             "input_zero_point": layer.input_zero_point,
             "arena_bytes": smashed + -(-outputs // 16) * 16,

@@ -12,6 +12,7 @@ KWS = ROOT / "firmware" / "lib" / "kws"
 CHUNK = 160
 PREROLL_CHUNKS = 24
 WORD_CHUNKS = 100
+WINDOW_CHUNKS = 3
 
 
 @cache
@@ -37,21 +38,29 @@ def onset_chunk(sound: np.ndarray) -> int | None:
     return None
 
 
-def hear_word(sound: np.ndarray, *, lag: int = 0) -> np.ndarray:
-    """The recording that comes of a sound; whoever takes its chunks takes one in `lag` + 1 turns."""
+def hear_word(sound: np.ndarray, *, lag: int = 0) -> list[int]:
+    """The recording that comes of a sound, as the number of the last chunk of each window in it.
+
+    Whoever takes its spectra takes one in `lag` + 1 turns.
+    """
     ffi, lib = word_library()
     word = ffi.new("struct kws_word *")
-    lib.kws_word_init(word)
-    taken: list[np.ndarray] = []
+    lib.kws_word_init(word, 0)
+    taken: list[int] = []
     heard = chunks_of(sound)
     position = 0
     for turn in range(2 * (lag + 1) * (len(heard) + WORD_CHUNKS)):
         slot = lib.kws_word_slot(word)
+        assert lib.kws_word_slot(word) == slot
         if slot != ffi.NULL and position < len(heard):
-            ffi.memmove(slot, np.ascontiguousarray(heard[position]), 2 * CHUNK)
-            lib.kws_word_heard(word)
+            chunk = np.ascontiguousarray(heard[position])
+            lib.kws_word_heard(word, ffi.from_buffer("int16_t[]", chunk))
+            if position >= WINDOW_CHUNKS - 1:
+                slot[0] = slot[39] = position
+                lib.kws_word_filled(word)
             position += 1
-        chunk = lib.kws_word_next(word) if turn % (lag + 1) == 0 else ffi.NULL
-        if chunk != ffi.NULL:
-            taken.append(np.frombuffer(ffi.buffer(chunk, 2 * CHUNK), np.int16).copy())
-    return np.concatenate(taken) if taken else np.zeros(0, np.int16)
+        spectrum = lib.kws_word_next(word) if turn % (lag + 1) == 0 else ffi.NULL
+        if spectrum != ffi.NULL:
+            assert spectrum[0] == spectrum[39]
+            taken.append(int(spectrum[0]))
+    return taken

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cutlayer_boards.spec import PROJECT_FOLDER
+from cutlayer_converter import sensor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,6 +156,12 @@ def test_sources_are_copied_only_when_they_differ(bundle_script, tmp_path) -> No
     (bundle / "firmware" / "cutlayer_model.c").write_text("const int cutlayer_model = 2;\n")
     bundle_script.copy_sources(bundle / "firmware", folder)
     assert copied.read_text() == "const int cutlayer_model = 2;\n"
+
+
+def test_the_converter_has_the_same_rule_for_the_sensor(bundle_script) -> None:
+    assert list(sensor.SOUND_SHAPE) == bundle_script.AUDIO_SHAPE
+    assert bundle_script.AUDIO_SCALE == sensor.SOUND_SCALE
+    assert bundle_script.AUDIO_ZERO_POINT == sensor.SOUND_ZERO_POINT
 
 
 def test_header_says_memory_and_sensor(bundle_script) -> None:

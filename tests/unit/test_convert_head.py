@@ -180,6 +180,25 @@ def test_the_arena_is_what_one_step_needs(name: str, most_bytes: int) -> None:
     assert plan(read_graph(baseline(name).tflite)).arena_bytes <= most_bytes
 
 
+def test_a_sensor_may_work_in_the_arena_behind_the_input() -> None:
+    """Which lies at its beginning in all of these, and the arena is no larger for that."""
+    for name in NAMES:
+        graph = read_graph(baseline(name).tflite)
+        found = plan(graph)
+        assert found.input_offset == 0
+        assert 0 <= found.sensor_offset - graph.input.count < 16
+        assert found.sensor_offset % 16 == 0
+        assert found.sensor_offset <= found.arena_bytes
+        assert found.sensor_bytes == 0  # no head of these hears as firmware/lib/kws does
+
+
+@settings(max_examples=100, deadline=None)
+@given(buffers)
+def test_a_low_buffer_costs_nothing(placed: list[Buffer]) -> None:
+    before, freely = place(placed), placed[0].offset
+    assert (place(placed, placed[0]), placed[0].offset) <= (before, freely)
+
+
 def test_the_trainable_layers_input_and_output_are_apart() -> None:
     for name in NAMES:
         last = plan(read_graph(baseline(name).tflite)).steps[-1]

@@ -49,7 +49,8 @@ struct cl_head {
     uint16_t op_count;
     uint16_t cut_count;
     struct cl_shape input_shape;
-    uint32_t input_offset; // into the arena
+    uint32_t input_offset;  // into the arena
+    uint32_t sensor_offset; // likewise, to 16: from here on a sensor may work, behind the input
     float input_scale;
     int8_t input_zero_point;
     uint32_t arena_bytes;           // aligned to 16

@@ -35,11 +35,19 @@
     ((CL_WINDOW_SEND_FRAMES + 2u) * CL_FRAME_BYTES(CL_LINK_HEADER_BYTES + (seal_bytes)))
 
 // Bytes of a node's memory for a head's arena, cl_train_bytes of its trainable layer and its output
-// channels (both 0 without one): what cl_node_bytes returns, for static arrays.
+// channels (both 0 without one): what cl_node_bytes returns for a sensor that needs no memory, for
+// static arrays.
 #define CL_NODE_ALIGN(bytes) (((uint32_t)(bytes) + 15u) & ~(uint32_t)15u)
 #define CL_NODE_BYTES(arena_bytes, train_bytes, channel_count)                                     \
     (CL_NODE_ALIGN(arena_bytes) + CL_NODE_ALIGN(train_bytes) + CL_NODE_ALIGN(channel_count) +      \
      CL_NODE_ALIGN(CL_LINK_BYTES(CL_NODE_MAX_PAYLOAD, CL_NODE_WINDOW_FRAMES)))
+
+// Bytes that a sensor takes beyond the arena which it is lent, from the head's sensor_offset on.
+#define CL_NODE_SENSOR_BYTES(arena_bytes, sensor_offset, memory_bytes)                             \
+    ((uint32_t)(sensor_offset) + (uint32_t)(memory_bytes) > (uint32_t)(arena_bytes)                \
+         ? CL_NODE_ALIGN((uint32_t)(sensor_offset) + (uint32_t)(memory_bytes) -                    \
+                         (uint32_t)(arena_bytes))                                                  \
+         : 0u)
 
 struct cl_node_config {
     const struct cl_port *port;
@@ -63,9 +71,9 @@ struct cl_node {
     int32_t port_error;  // of the present call, while it goes on
 };
 
-// Bytes of memory that a node needs for `model`: arena, training state and link buffers. Never
-// fails.
-uint32_t cl_node_bytes(const struct cl_model *model);
+// Bytes of memory that a node needs for `model` and a sensor of `sensor_bytes` (its memory_bytes):
+// arena, training state and link buffers. Never fails.
+uint32_t cl_node_bytes(const struct cl_model *model, uint32_t sensor_bytes);
 
 // Prepares a node. Returns the bytes used, or CL_ERROR_MEMORY, CL_ERROR_ARGUMENT (memory not
 // aligned, a receive ring too small for the shortest payload, or something missing), or the error

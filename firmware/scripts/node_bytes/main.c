@@ -1,5 +1,5 @@
-// Runs on the computer that builds: the memory that a node needs for the bundle's model, so that
-// the linker can plan it.
+// Runs on the computer that builds: the memory that a node needs for the bundle's model and a
+// sensor that needs none, so that the linker can plan it.
 #include <stdio.h>
 
 #include "cutlayer/engine.h"
@@ -11,6 +11,6 @@ extern const struct cl_model cutlayer_model;
 
 int main(void)
 {
-    printf("%lu\n", (unsigned long)cl_node_bytes(&cutlayer_model));
+    printf("%lu\n", (unsigned long)cl_node_bytes(&cutlayer_model, 0));
     return 0;
 }

@@ -4,12 +4,16 @@
 #include "medium.h"
 #include "small_model.h"
 
+#define SENSOR_BYTES (SMALL_ARENA + 40u) // more than the arena has
+
 struct board {
     struct cl_node node;
     struct line in;
     struct line out;
     uint32_t now_ms;
     uint32_t captures;
+    uint8_t *lent; // what the sensor works in
+    uint8_t mark;  // all over it
     struct medium medium;
     struct cl_storage storage;
     struct cl_saver saver;
@@ -34,20 +38,29 @@ static uint32_t port_now_ms(void *context)
     return ((struct board *)context)->now_ms;
 }
 
-static int32_t sensor_start(void *context, uint32_t recording)
+static int32_t sensor_start(void *context, uint32_t recording, void *memory)
 {
-    ((struct board *)context)->captures = 0;
+    struct board *board = context;
+    board->captures = 0;
+    board->lent = memory;
+    board->mark = (uint8_t)noise_u32();
+    memset(memory, board->mark, SENSOR_BYTES);
     return recording < 8 ? 0 : -300;
 }
 
 static int32_t sensor_step(void *context, int8_t *input, uint32_t input_bytes, int32_t *label)
 {
-    if (((struct board *)context)->captures++ < 2) {
+    struct board *board = context;
+    for (uint32_t i = 0; i < SENSOR_BYTES; i++) {
+        check(board->lent[i] == board->mark, "nobody else writes what a sensor was lent");
+    }
+    if (board->captures++ < 2) {
         return chosen_below(200) == 0 ? -301 : 0;
     }
     for (uint32_t i = 0; i < input_bytes; i++) {
         input[i] = (int8_t)noise_u32();
     }
+    memset(board->lent, ~board->mark, SENSOR_BYTES);
     *label = (int32_t)chosen_below(5) - 2;
     return 1;
 }
@@ -126,13 +139,15 @@ void fuzz_node(const uint8_t *data, size_t size)
                            .now_ms = port_now_ms,
                            .receive_bytes = 1500,
                            .board = "fuzz"};
-    struct cl_sensor sensor = {board, sensor_start, sensor_step, 8, 0};
+    struct cl_sensor sensor = {board, SENSOR_BYTES, sensor_start, sensor_step, 8, 0};
     struct cl_node_config config = {.port = &port,
                                     .model = &small_model,
                                     .sensor = &sensor,
-                                    .memory_bytes = cl_node_bytes(&small_model)};
+                                    .memory_bytes = cl_node_bytes(&small_model, SENSOR_BYTES)};
     uint32_t train_bytes = cl_train_bytes(&small_trainable, CL_OPTIMIZER_ADAM);
-    check(config.memory_bytes == CL_NODE_BYTES(SMALL_ARENA, train_bytes, SMALL_CHANNELS),
+    uint32_t sensor_offset = small_model.head.sensor_offset;
+    check(config.memory_bytes == CL_NODE_BYTES(SMALL_ARENA, train_bytes, SMALL_CHANNELS) +
+                                     CL_NODE_SENSOR_BYTES(SMALL_ARENA, sensor_offset, SENSOR_BYTES),
           "the macro and the function agree");
     config.memory = block_of(config.memory_bytes);
     board->now_ms = 0xFFFFF000u;

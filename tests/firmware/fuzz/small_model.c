@@ -50,6 +50,6 @@ static const struct cl_cut cuts[2] = {
     {2, -128, -128, 127, 0.0427f, {3, 3, 5}, 96},
 };
 const struct cl_model small_model = {
-    .head = {ops, cuts, 2, 2, {3, 3, 4}, 0, 0.02f, 0, SMALL_ARENA, 0},
+    .head = {ops, cuts, 2, 2, {3, 3, 4}, 0, 48, 0.02f, 0, SMALL_ARENA, 0},
     .trainable = &small_trainable,
 };

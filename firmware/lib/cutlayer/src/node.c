@@ -31,22 +31,28 @@ static uint8_t *carve(struct parts *parts, uint8_t *memory, uint32_t bytes)
     return part;
 }
 
-// Lays a node's parts out from `memory` on; null only counts their bytes.
-static struct parts layout(const struct cl_model *model, uint32_t max_payload, uint8_t *memory)
+// Lays a node's parts out from `memory` on; null only counts their bytes. What the sensor is lent
+// is the arena's end and, where that is too short, what lies behind it.
+static struct parts layout(const struct cl_model *model, uint32_t sensor_bytes,
+                           uint32_t max_payload, uint8_t *memory)
 {
+    const struct cl_head *head = &model->head;
     const struct cl_trainable *layer = model->trainable;
     struct parts parts = {0};
     parts.train_bytes = layer ? cl_train_bytes(layer, layer->optimizer_max) : 0;
-    parts.arena = carve(&parts, memory, model->head.arena_bytes);
+    parts.arena =
+        carve(&parts, memory,
+              head->arena_bytes +
+                  CL_NODE_SENSOR_BYTES(head->arena_bytes, head->sensor_offset, sensor_bytes));
     parts.train = carve(&parts, memory, parts.train_bytes);
     parts.row = carve(&parts, memory, layer ? layer->channel_count : 0);
     parts.link = carve(&parts, memory, CL_LINK_BYTES(max_payload, CL_NODE_WINDOW_FRAMES));
     return parts;
 }
 
-uint32_t cl_node_bytes(const struct cl_model *model)
+uint32_t cl_node_bytes(const struct cl_model *model, uint32_t sensor_bytes)
 {
-    return layout(model, CL_NODE_MAX_PAYLOAD, 0).bytes;
+    return layout(model, sensor_bytes, CL_NODE_MAX_PAYLOAD, 0).bytes;
 }
 
 // --- link ---
@@ -158,7 +164,7 @@ int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config)
     }
     uint32_t ring_bytes = port->receive_bytes - slack_bytes;
     uint32_t sealed_max = payload_in_ring(ring_bytes, seal_bytes);
-    struct parts parts = layout(model, sealed_max, config->memory);
+    struct parts parts = layout(model, config->sensor->memory_bytes, sealed_max, config->memory);
     if (!config->memory || config->memory_bytes < parts.bytes) {
         return CL_ERROR_MEMORY;
     }
@@ -220,7 +226,8 @@ static int32_t step_sensor(struct cl_node *node)
         node->label = CL_LABEL_NONE;
         node->op = 0;
         node->phase = PHASE_SENSOR;
-        return sensor->start(sensor->context, node->session.sample.recording);
+        return sensor->start(sensor->context, node->session.sample.recording,
+                             node->session.config.arena + head->sensor_offset);
     }
     return sensor->step(sensor->context, node->session.config.arena + head->input_offset,
                         cl_shape_count(head->input_shape), &node->label);

@@ -1,8 +1,9 @@
 #include "recorded/inputs.h"
 
-static int32_t start(void *context, uint32_t recording)
+static int32_t start(void *context, uint32_t recording, void *memory)
 {
     struct recorded_inputs *inputs = context;
+    (void)memory;
     uint32_t count = inputs->sensor.recording_count;
     if (recording == CL_RECORDING_LIVE && count > 0) {
         recording = inputs->next_live;
@@ -39,6 +40,7 @@ int32_t recorded_inputs_init(struct recorded_inputs *inputs, const struct cl_rec
     inputs->recording = 0;
     inputs->next_live = 0;
     inputs->sensor.context = inputs;
+    inputs->sensor.memory_bytes = 0;
     inputs->sensor.start = start;
     inputs->sensor.step = step;
     inputs->sensor.recording_count =
