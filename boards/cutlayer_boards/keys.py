@@ -124,7 +124,7 @@ class Keys:
             )
         try:
             return _decoded(json.loads(data))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             # Without the cause: it may show what the file holds.
             raise KeyFileError(
                 f"{self.path} is damaged",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from cutlayer_host.errors import TailError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -146,7 +148,11 @@ class Past:
             StoreError, TailError: the checkpoint cannot be used; nothing has changed.
         """
         arrays = dict(checkpoint.arrays)
-        peak = float(arrays.pop(GRADIENT_PEAK))
+        peak = arrays.pop(GRADIENT_PEAK, None)
+        if peak is None or peak.shape != ():
+            raise TailError(
+                f"the checkpoint of step {checkpoint.step} has no {GRADIENT_PEAK}", "begin a new run"
+            )
         self._tail.restore(arrays)
-        self._gradient.running_peak = peak
+        self._gradient.running_peak = float(peak)
         self._ledger.go_back(checkpoint.step)

@@ -132,8 +132,7 @@ class Lesson:
         if run is not None and run.result:
             self.result = run.result
             return
-        self.device.require_model(self._manifest.model_id, self._bundle)
-        self._check_counts()
+        self.check_board()
         recordings = self.device.welcome.recordings
         self._curriculum.check(recordings)
         tail = await self._worker.run(Tail.load, self._bundle / "tail.keras", self._tail_settings)
@@ -164,8 +163,14 @@ class Lesson:
             self.device = trainer.device
             self.last_step = trainer.last_step
 
-    def _check_counts(self) -> None:
-        """A board's size must be what its bundle says, before anything of that size is made."""
+    def check_board(self) -> None:
+        """Checks that the board is its bundle's, before anything of the size it says is made.
+
+        Raises:
+            BundleMismatch: it runs another model.
+            DeviceFault: its sizes are not the bundle's.
+        """
+        self.device.require_model(self._manifest.model_id, self._bundle)
         welcome, manifest = self.device.welcome, self._manifest
         layer = manifest.trainable
         due = {

@@ -9,6 +9,8 @@ import io
 import json
 import sqlite3
 import time
+import zipfile
+import zlib
 from dataclasses import astuple, fields
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -23,8 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import numpy.typing as npt
+
 _COLUMNS = ", ".join(field.name for field in fields(StepDone))
 _STEP = f"INSERT OR REPLACE INTO steps (run, {_COLUMNS}) VALUES (?{', ?' * len(fields(StepDone))})"
+
+
+# What NumPy and zipfile say of a file that is none of theirs.
+_NO_ARRAYS = (
+    *(ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, RuntimeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 class Run:
@@ -66,8 +77,9 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """What came of the run; None until it has finished."""
         query = "SELECT result FROM runs WHERE number = ?"
-        (result,) = self._database.execute(query, (self.number,)).fetchone()
-        return None if result is None else dict(json.loads(result))
+        with explained(self.folder):
+            (result,) = self._database.execute(query, (self.number,)).fetchone()
+            return None if result is None else json_object(result)
 
     def record(self, done: StepDone) -> None:
         """Notes a step; it becomes durable with the next checkpoint."""
@@ -75,7 +87,8 @@ class Run:
 
     def history(self) -> list[StepDone]:
         """All steps that are durable, in order."""
-        return history(self._database, self.number)
+        with explained(self.folder):
+            return history(self._database, self.number)
 
     def measure(self, step: int, metrics: Mapping[str, float]) -> None:
         """Notes measurements after a step."""
@@ -86,14 +99,16 @@ class Run:
     def measured(self) -> dict[str, float]:
         """The latest value of each measurement, by name."""
         query = "SELECT name, value FROM metrics WHERE run = ? ORDER BY step"
-        return dict(self._database.execute(query, (self.number,)).fetchall())
+        with explained(self.folder):
+            return dict(self._database.execute(query, (self.number,)).fetchall())
 
     def steps(self) -> list[int]:
         """See Ledger.steps."""
-        rows = self._database.execute(
-            "SELECT step FROM checkpoints WHERE run = ? ORDER BY step", (self.number,)
-        )
-        return [int(step) for (step,) in rows]
+        with explained(self.folder):
+            rows = self._database.execute(
+                "SELECT step FROM checkpoints WHERE run = ? ORDER BY step", (self.number,)
+            )
+            return [int(step) for (step,) in rows]
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """See Ledger.keep; the steps recorded up to it become durable too."""
@@ -186,8 +201,19 @@ def load_checkpoint(database: sqlite3.Connection, folder: Path, number: int, ste
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         raise StoreError(f"{path}: damaged, its SHA-256 is not the one noted", "begin a new run")
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        return Checkpoint(step, {name: arrays[name] for name in arrays.files}, row["weights_crc"])
+    return Checkpoint(step, _arrays(path, data), row["weights_crc"])
+
+
+def _arrays(path: Path, data: bytes) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as packed:
+            arrays = {name: packed[name] for name in packed.files}
+    except _NO_ARRAYS as error:
+        raise StoreError(f"{path}: holds no arrays: {error}", "begin a new run") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise StoreError(f"{path}: {name} holds {array.dtype}, not numbers", "begin a new run")
+    return arrays
 
 
 def _lock_path(folder: Path, number: int) -> Path:
@@ -214,6 +240,17 @@ def is_held(folder: Path, number: int) -> bool:
     except StoreError:
         return True
     return False
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """From a column of JSON. Raises ValueError when it holds no object."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON that is too deep") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"JSON that is no object: {text:.20}")
+    return value
 
 
 @contextlib.contextmanager

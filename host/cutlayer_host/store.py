@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cutlayer_host.errors import StoreError
-from cutlayer_host.run import Run, explained, history, is_held, load_checkpoint
+from cutlayer_host.run import Run, explained, history, is_held, json_object, load_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -222,8 +222,8 @@ class Store:
             checkpoint=checkpoint,
             loss=loss,
             accuracy=accuracy,
-            asked=json.loads(row["asked"]),
-            result=None if row["result"] is None else json.loads(row["result"]),
+            asked=json_object(row["asked"]),
+            result=None if row["result"] is None else json_object(row["result"]),
         )
 
 

@@ -9,18 +9,21 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from fuzz_files import FILE_TARGETS
 from fuzz_program import CLANG, PYTHON_TARGETS, TARGETS, Target, read_corpus, run, unpack_corpus
-from fuzz_targets import TARGETS as PYTHON_FUNCTIONS
+from fuzz_targets import TARGETS as WIRE_TARGETS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 C = [target for target in TARGETS if target.language == "c"]
+PYTHON_FUNCTIONS = WIRE_TARGETS | FILE_TARGETS
 PYTHON = [target for target in TARGETS if target.language == "python"]
 # Inputs that take a second or so each target.
 C_INPUTS = 20_000
 NODE_INPUTS = 2_000
 PYTHON_INPUTS = 500
+STORE_INPUTS = 100
 # How deep the inputs must get: a target that is turned away at the door finds nothing.
 DEPTHS = {
     "codec": ("coded",),
@@ -53,7 +56,7 @@ def test_bad_input_breaks_nothing_in_python(target: Target) -> None:
     corpus = read_corpus(target)
     for item in corpus:
         function(item)
-    for _ in range(PYTHON_INPUTS):
+    for _ in range(STORE_INPUTS if target.short == "store" else PYTHON_INPUTS):
         item = bytearray(rng.choice(corpus) + rng.randbytes(1 + rng.randrange(40)))
         for _ in range(rng.randrange(4)):
             item[rng.randrange(len(item))] = rng.randrange(256)

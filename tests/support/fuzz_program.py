@@ -61,11 +61,13 @@ PYTHON_TARGETS = {
     "both_links": (200, 0.06),
     "codecs": (200, 0.25),
     "frames": (200, 0.1),
+    "key_file": (200, 0.01),
     "key_slots": (100, 0.015),
     "link": (300, 0.1),
     "manifest": (400, 0.015),
     "messages": (140, 0.41),
     "session": (300, 0.05),
+    "store": (100, 0.01),
 }
 PYTHON_SHARE = 0.04  # of the inputs of the C targets that the Python targets get
 

@@ -5,22 +5,13 @@ Where the firmware has the same decoder in C, both get the same bytes and must a
 
 from __future__ import annotations
 
-import json
-import struct
-import tempfile
-import zlib
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from choices import Choices
 from core import SOURCE, core_library
 
-from cutlayer_boards.errors import CutlayerError
-from cutlayer_boards.keys import DeviceKey
-from cutlayer_boards.storage import read_key
-from cutlayer_converter.bundle import load_manifest
 from cutlayer_host import tensors
 from cutlayer_host.board_messages import (
     Activation,
@@ -412,113 +403,11 @@ def session(data: bytes) -> None:
         now_ms += 1
 
 
-# --- files ---
-
-
-@cache
-def folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="cutlayer-fuzz-"))
-
-
-@cache
-def whole_manifest() -> dict[str, Any]:
-    head = {"shape": [4], "scale": 0.5, "zero_point": 0}
-    cut = {"layer": "a", "op_count": 1, "activation_min": 0, "activation_max": 1, **head}
-    layer = {"layer": "a", "kind": "dense", "weight_shape": [2, 4], "channel_count": 2, "input_scale": 0.5}
-    return {
-        "bundle_version": 1,
-        "model_id": "0" * 64,
-        "board": "native",
-        "cut_layer": "a",
-        "input": head,
-        "cuts": [cut],
-        "trainable": {**layer, "activation": "relu", "samples_max": 9},
-        "untrainable_reason": None,
-        "class_names": ["a"],
-        "optimizer": "adam",
-        "memory": [{"name": "x", "section": "ram", "bytes": 1}],
-        "ram_budget_bytes": 1,
-        "flash_budget_bytes": 1,
-    }
-
-
-VALUES: tuple[Any, ...] = (
-    *(None, True, 0, -1, 2**31, 10**400, 0.5, 1e308, float("nan"), float("inf"), "", "dense", "0" * 64),
-    *([], [1], {}, [None], {"a": 1}, [[[[]]]]),
-)
-
-
-def changed(choices: Choices, value: Any) -> Any:
-    """The same with some places replaced, left out or doubled."""
-    if choices.below(12) == 0:
-        return choices.one_of(VALUES)
-    if isinstance(value, dict):
-        return {key: changed(choices, item) for key, item in value.items() if choices.below(40)}
-    if isinstance(value, list):
-        return [changed(choices, item) for item in value for _ in range(1 + (choices.below(40) == 0))]
-    return value
-
-
-def manifest(data: bytes) -> None:
-    """A manifest is loaded whole and well, or refused with a CutlayerError."""
-    choices = Choices(data)
-    text = (
-        choices.rest() if choices.below(4) == 0 else json.dumps(changed(choices, whole_manifest())).encode()
-    )
-    (folder() / "manifest.json").write_bytes(text)
-    try:
-        loaded = load_manifest(folder())
-    except CutlayerError:
-        return
-    assert loaded.smashed.count == loaded.cuts[-1].count
-    assert isinstance(loaded.ram_bytes, int)
-
-
-def key_slots(data: bytes) -> None:
-    """The storage of an emulated board: the same key's owner is found here and in C."""
-    ffi, lib = core()
-    choices = Choices(data)
-    content = bytearray(b"\xff" * 256)
-    for slot in (0, 128):
-        body = choices.take(40)[: 40 if choices.below(8) else choices.below(41)]
-        sequence = choices.one_of((0, 1, 2, 2**31, 2**32 - 1))
-        size = len(body) if choices.below(8) else choices.below(1 << 32)
-        header = struct.pack("<4sIIIII", b"CLK1", sequence, size, zlib.crc32(body), 0, 0)[:-4]
-        content[slot : slot + 24 + len(body)] = header + struct.pack("<I", zlib.crc32(header)) + body
-    for _ in range(choices.below(4)):
-        content[choices.below(256)] = choices.below(256)
-    content = content[: 256 if choices.below(8) else choices.below(257)]
-    path = folder() / "storage"
-    path.write_bytes(content)
-    content = content.ljust(256, b"\xff")
-
-    def read(_: Any, offset: int, out: Any, count: int) -> int:
-        ffi.memmove(out, bytes(content[offset : offset + count]), count)
-        return 0
-
-    keep = ffi.callback("int32_t(void *, uint32_t, void *, uint32_t)", read)
-    storage, slots = (
-        ffi.new("struct cl_storage *", {"read": keep, "bytes": 256}),
-        ffi.new("struct cl_slots *"),
-    )
-    assert lib.cl_slots_open(slots, storage, lib.CL_SLOTS_KEY) == 0
-    newest = lib.cl_slots_newest(slots)
-    expected = None
-    if newest >= 0 and slots.slots[newest].body_bytes == 40:
-        out = ffi.new("uint8_t[]", 40)
-        assert lib.cl_slots_read(slots, newest, 0, out, 40) == 0
-        body = bytes(ffi.buffer(out))
-        expected = DeviceKey(body[:8], body[8:]) if any(body[:8]) else None
-    assert read_key(path) == expected
-
-
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "both_links": both_links,
     "codecs": codecs,
     "frames": frames,
-    "key_slots": key_slots,
     "link": link,
-    "manifest": manifest,
     "messages": messages,
     "session": session,
 }

@@ -80,6 +80,22 @@ def window_model(kind: str, case: dict[str, Any], weights_shape: tuple[int, ...]
     return builder.build([source], [output]), [sample]
 
 
+# What every layer with weights has.
+weighted = st.fixed_dictionaries(
+    {
+        "scale": scales,
+        "zero_point": zero_points,
+        "output_zero": zero_points,
+        "power": multiplier_powers,
+        "activation": activations,
+        "per_channel": st.booleans(),
+        "biased": st.sampled_from([True, True, False]),
+        "content": contents,
+        "weight_end": weight_ends,
+    }
+)
+
+
 @st.composite
 def window_cases(draw: st.DrawFn) -> dict[str, Any]:
     size = draw(st.tuples(sizes, sizes))
@@ -93,15 +109,7 @@ def window_cases(draw: st.DrawFn) -> dict[str, Any]:
         "padding": padding,
         "channels": draw(channels),
         "stride": draw(pairs),
-        "scale": draw(scales),
-        "zero_point": draw(zero_points),
-        "output_zero": draw(zero_points),
-        "power": draw(multiplier_powers),
-        "activation": draw(activations),
-        "per_channel": draw(st.booleans()),
-        "biased": draw(st.sampled_from([True, True, False])),
-        "content": draw(contents),
-        "weight_end": draw(weight_ends),
+        **draw(weighted),
     }
 
 
@@ -135,15 +143,7 @@ def dense_cases(draw: st.DrawFn) -> dict[str, Any]:
         "rows": draw(st.sampled_from([1, 1, 1, 2, 5])),
         "depth": draw(st.integers(1, 70)),
         "outputs": draw(channels),
-        "scale": draw(scales),
-        "zero_point": draw(zero_points),
-        "output_zero": draw(zero_points),
-        "power": draw(multiplier_powers),
-        "activation": draw(activations),
-        "per_channel": draw(st.booleans()),
-        "biased": draw(st.sampled_from([True, True, False])),
-        "content": draw(contents),
-        "weight_end": draw(weight_ends),
+        **draw(weighted),
     }
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cutlayer_host.errors import StoreError
 from cutlayer_host.optimizer import OptimizerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from cutlayer_host.guard import KeyFinder
     from cutlayer_host.settings import TrainSettings
+    from cutlayer_host.store import RunSummary
     from cutlayer_host.tail import TailSettings
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -50,10 +53,24 @@ class TrainOptions:
         return {**asdict(self), "labels": None if self.labels is None else str(self.labels.resolve())}
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> TrainOptions:
-        """What a run was begun with."""
-        labels = asked["labels"]
-        return cls(**{**asked, "labels": None if labels is None else Path(labels)})
+    def of(cls, run: RunSummary, store: Path) -> TrainOptions:
+        """What a run was begun with.
+
+        Raises:
+            StoreError: it was not begun by `cutlayer train`, or its row is damaged.
+        """
+        asked = dict(run.asked)
+        for option in fields(cls):
+            value = asked.pop(option.name, ...)
+            if not isinstance(value, _JSON_TYPES[str(option.type)]):
+                asked[option.name] = value
+        if asked:
+            raise StoreError(
+                f"{store}: run {run.number} has not the options of a training: {', '.join(asked)}",
+                "go on with it by the command that began it, or begin a new run",
+            )
+        labels = run.asked["labels"]
+        return cls(**{**run.asked, "labels": None if labels is None else Path(labels)})
 
     @property
     def optimizer_settings(self) -> OptimizerSettings:
@@ -83,6 +100,16 @@ class TrainOptions:
 
         return TailSettings(optimizer=self.optimizer_settings, seed=self.seed)
 
+
+# What JSON has for a field of that type.
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "float | None": (int, float, NoneType),
+    "str": (str,),
+    "bool": (bool,),
+    "Path | None": (str, NoneType),
+}
 
 _OPTIONS = (
     click.option(

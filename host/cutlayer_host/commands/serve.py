@@ -18,7 +18,7 @@ from cutlayer_host.commands.options import (
     store_option,
     train_options,
 )
-from cutlayer_host.commands.train import read_curriculum, stopping
+from cutlayer_host.commands.train import lessons, stopping
 from cutlayer_host.errors import HostError
 
 if TYPE_CHECKING:
@@ -28,19 +28,16 @@ if TYPE_CHECKING:
 
     from cutlayer_host.device import Device
     from cutlayer_host.guard import KeyFinder
-    from cutlayer_host.lesson import Lesson
     from cutlayer_host.run import Run
     from cutlayer_host.server import (
         Failed,
         Finished,
         Joined,
         Listening,
-        Reconnect,
         Server,
         ServerEvent,
         Stopped,
     )
-    from cutlayer_host.worker import TailWorker
 
 
 @click.command()
@@ -152,25 +149,8 @@ def _server(
     options: TrainOptions,
     key: KeyFinder | None,
 ) -> Server:
-    from cutlayer_converter.bundle import load_manifest
-    from cutlayer_host.lesson import Lesson
     from cutlayer_host.server import Server
     from cutlayer_host.store import Store, device_name
-
-    manifest = load_manifest(bundle)
-    curriculum = read_curriculum(options)
-
-    def lesson(device: Device, worker: TailWorker, reconnect: Reconnect) -> Lesson:
-        return Lesson(
-            device,
-            bundle,
-            manifest,
-            worker,
-            curriculum,
-            options.train_settings(),
-            options.tail_settings(),
-            reconnect,
-        )
 
     # Opened by the first board that comes, and its integrity checked once.
     store = functools.cache(lambda: Store(store_folder))
@@ -179,7 +159,13 @@ def _server(
         last = store().last_of(device_name(device.welcome, device.url)) if resume else None
         return last or store().begin(device.welcome, device.url, bundle, options.asked())
 
-    return Server(lesson, run, key=key, boards_at_once=boards_at_once, patience_seconds=options.patience)
+    return Server(
+        lessons(bundle, options),
+        run,
+        key=key,
+        boards_at_once=boards_at_once,
+        patience_seconds=options.patience,
+    )
 
 
 def _line(event: Listening | Joined | Finished | Stopped | Failed) -> str:

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
     from cutlayer_host.device import Device
     from cutlayer_host.guard import KeyFinder
-    from cutlayer_host.lesson import Curriculum, Lesson
+    from cutlayer_host.lesson import Lesson
     from cutlayer_host.report import StepDone
     from cutlayer_host.run import Run
-    from cutlayer_host.server import Server
+    from cutlayer_host.server import Reconnect, Server
     from cutlayer_host.store import Store
+    from cutlayer_host.worker import TailWorker
 
     RunOpener: TypeAlias = Callable[[Device], Run]
 
@@ -83,7 +84,7 @@ def train(
         store = Store.existing(store_folder)
         summary = store.run(resume or None)
         bundle = bundle or Path(summary.bundle)
-        asked = TrainOptions.of(summary.asked)
+        asked = TrainOptions.of(summary, store_folder)
         open_run: RunOpener = functools.partial(_resume, store, summary.number)
     elif bundle is None:
         raise click.UsageError("which bundle? give --bundle DIR, what `cutlayer convert` wrote, or --resume")
@@ -107,29 +108,17 @@ async def train_device(
     The run is opened once the board has been greeted, so that a board that is not there leaves no store.
     """
     from cutlayer_boards.console import progress
-    from cutlayer_converter.bundle import load_manifest
-    from cutlayer_host.lesson import Lesson
     from cutlayer_host.opening import connect, reopen_device
     from cutlayer_host.worker import TailWorker
 
-    manifest = load_manifest(bundle)
-    curriculum = read_curriculum(options)
+    lesson_of = lessons(bundle, options)
 
     async def reconnect() -> Device:
         return await reopen_device(lesson.device.url, options.patience, key=key)
 
     async with connect(url, key=key) as device, TailWorker() as worker:
-        device.require_model(manifest.model_id, bundle)
-        lesson = Lesson(
-            device,
-            bundle,
-            manifest,
-            worker,
-            curriculum,
-            options.train_settings(),
-            options.tail_settings(),
-            reconnect,
-        )
+        lesson = lesson_of(device, worker, reconnect)
+        lesson.check_board()
         run = open_run(device)
         try:
             with run, progress() as bar, stopping(lesson):
@@ -169,12 +158,20 @@ def stopping(training: Lesson | Server) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-def read_curriculum(options: TrainOptions) -> Curriculum:
-    """The samples to visit, with the labels read."""
-    from cutlayer_host.lesson import Curriculum
+def lessons(bundle: Path, options: TrainOptions) -> Callable[[Device, TailWorker, Reconnect], Lesson]:
+    """What gives a board its lesson; the manifest and the labels are read now."""
+    from cutlayer_converter.bundle import load_manifest
+    from cutlayer_host.lesson import Curriculum, Lesson
 
+    manifest = load_manifest(bundle)
     labels = None if options.labels is None else list(options.labels.read_bytes())
-    return Curriculum(options.samples, options.hold_out, labels, options.seed)
+    curriculum = Curriculum(options.samples, options.hold_out, labels, options.seed)
+    settings, tail_settings = options.train_settings(), options.tail_settings()
+
+    def lesson(device: Device, worker: TailWorker, reconnect: Reconnect) -> Lesson:
+        return Lesson(device, bundle, manifest, worker, curriculum, settings, tail_settings, reconnect)
+
+    return lesson
 
 
 def new_run(store_folder: Path, bundle: Path, options: TrainOptions) -> RunOpener:
