@@ -46,7 +46,7 @@ class BoardSpec:
         storage_bytes: And how large that is; 0 where there is none.
         max_payload: The longest payload that the node takes (CL_NODE_MAX_PAYLOAD).
         window_frames: Frames that it holds out of order plus one (CL_NODE_WINDOW_FRAMES).
-        receive_bytes: The port's ring of received bytes.
+        receive_bytes: The port's ring of received bytes (CL_NODE_RECEIVE_BYTES).
         insecure: It keeps no key, having no storage or no randomness: all its connections are plain.
         constants_in_ram: True where tables are copied to RAM at start (AVR).
         node_bytes: The node's struct, and other static RAM that the memory table does not name, rounded up.
@@ -133,9 +133,9 @@ def _read(path: Path) -> BoardSpec:
         recordings_command=upload.get("recordings_command", ""),
         storage_origin=int(own.get("storage_origin", "0"), 0),
         storage_bytes=own.get("storage_bytes", 0),
-        max_payload=own.get("max_payload", 952),
-        window_frames=own.get("window_frames", 4),
-        receive_bytes=own.get("receive_bytes", 4096),
+        max_payload=own.get("max_payload", 520),
+        window_frames=own.get("window_frames", 5),
+        receive_bytes=own.get("receive_bytes", 3072),
         insecure=own.get("insecure", False),
         constants_in_ram=own.get("constants_in_ram", False),
         node_bytes=own.get("node_bytes", 1024),

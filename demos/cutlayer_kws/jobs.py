@@ -82,9 +82,15 @@ def prepare(
 
 
 def convert_for(
-    source: Path, words: tuple[str, ...], out: Path, optimizer: Optimizer, master: Master
+    source: Path,
+    words: tuple[str, ...],
+    out: Path,
+    optimizer: Optimizer,
+    master: Master,
+    *,
+    board_name: str = BUDGET_BOARD,
 ) -> Manifest:
-    """Converts the network of the folder `source` once more, for a board that keeps less of its layer."""
+    """Converts the network of the folder `source` for a board that keeps its layer so."""
     from cutlayer_boards.spec import board
     from cutlayer_converter.convert import convert
     from cutlayer_kws.model import CUT_LAYER
@@ -92,7 +98,7 @@ def convert_for(
     return convert(
         source / MODEL_FILE,
         CUT_LAYER,
-        board(BUDGET_BOARD),
+        board(board_name),
         source / CALIBRATION_FILE,
         out,
         optimizer=optimizer,

@@ -79,7 +79,7 @@ def measure_ram(
     from cutlayer_kws import jobs
 
     bundle = folder / f"{optimizer}-{master}"
-    manifest = jobs.convert_for(folder, WORDS, bundle, optimizer, master)
+    manifest = jobs.convert_for(folder, WORDS, bundle, optimizer, master, board_name=board.name)
     firmware = build_firmware(board, bundle, build)
     parts = split_ram(firmware, manifest)
     used = asyncio.run(_stack_used(board, firmware, optimizer))
@@ -148,7 +148,10 @@ def _ram_symbols(elf: Path) -> dict[str, int]:
 
 
 async def _stack_used(board: BoardSpec, firmware: Firmware, optimizer: Optimizer) -> int:
-    """The stack's paint after all that a board does: a key, sealed steps, saved, read and taken back."""
+    """The stack's paint after all that a board does: a key, sealed steps, saved, read and taken back.
+
+    A board that keeps no key does the same in plain.
+    """
     from cutlayer_boards.emulator import emulate
     from cutlayer_boards.keys import Keys
     from cutlayer_host.opening import connect
@@ -161,8 +164,9 @@ async def _stack_used(board: BoardSpec, firmware: Firmware, optimizer: Optimizer
         keys, storage = Keys(Path(name) / "keys.json"), Path(name) / "storage"
         running = emulate(board, firmware, microphone, storage=storage, provisioned=False)
         async with running as node:
-            await provision(node.url, keys)
-            async with connect(node.url, key=keys.find) as device:
+            if not firmware.insecure:
+                await provision(node.url, keys)
+            async with connect(node.url, key=None if firmware.insecure else keys.find) as device:
                 await _train(device, optimizer)
                 return (await device.stats())["stack_bytes"]
 

@@ -115,17 +115,20 @@ def copy_sources(head: Path, folder: Path) -> None:
 
 
 def link_limits(board) -> list[str]:
-    """What the board's JSON says of the node's link buffers, as definitions (cutlayer/node.h)."""
-    limits = {"max_payload": "CL_NODE_MAX_PAYLOAD", "window_frames": "CL_NODE_WINDOW_FRAMES"}
+    """What the board's JSON says of the link's buffers, as definitions (cutlayer/node.h)."""
+    limits = {
+        "max_payload": "CL_NODE_MAX_PAYLOAD",
+        "window_frames": "CL_NODE_WINDOW_FRAMES",
+        "receive_bytes": "CL_NODE_RECEIVE_BYTES",
+    }
     given = {name: board.get(f"cutlayer.{field}", None) for field, name in limits.items()}
     return [f"{name}={value}u" for name, value in given.items() if value is not None]
 
 
 def line(board) -> list[str]:
-    """What the board's JSON says of its UART and the ring behind it, as definitions."""
-    fields = {"baud": "CUTLAYER_BAUD", "receive_bytes": "CUTLAYER_RECEIVE_BYTES"}
-    given = {name: board.get(f"cutlayer.{field}", None) for field, name in fields.items()}
-    return [f"{name}={value}u" for name, value in given.items() if value is not None]
+    """What the board's JSON says of its UART, as definitions."""
+    baud = board.get("cutlayer.baud", None)
+    return [] if baud is None else [f"CUTLAYER_BAUD={baud}u"]
 
 
 def host_limits(board) -> list[str]:

@@ -1,19 +1,21 @@
 """Goodput of the link in virtual time: `cutlayer bench link`.
 
-The host's end is this package's, the board's end is the firmware's C. Goodput is bytes of tensors over what
-the line could carry in the same time: headers, acknowledgements, checks and waiting are all paid for.
+The host's end is this package's, the board's end is the firmware's C, with the board's buffers. Goodput is
+bytes of tensors over what the line could carry in the same time: headers, acknowledgements, checks, seals and
+waiting are all paid for.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from cutlayer_boards.spec import BoardSpec
     from cutlayer_host.body import Parameters
 
 BAD_LOSS, BAD_CORRUPTION = 0.10, 0.05
@@ -39,6 +41,28 @@ class Goodput:
     wall_seconds: float
 
 
+def board_parameters(spec: BoardSpec, *, sealed: bool) -> Parameters:
+    """What a board says of itself when it connects: cl_node_init (firmware/lib/cutlayer/src/node.c)."""
+    from cutlayer_host.body import Parameters
+    from cutlayer_host.wire import MIN_PAYLOAD_BYTES, SEAL_BYTES, frame_bytes_max
+
+    seal_bytes = SEAL_BYTES if sealed else 0
+    window_bytes = spec.receive_bytes - _SLACK_FRAMES * frame_bytes_max(seal_bytes)
+    frames = spec.window_frames if sealed else 1
+    payload = spec.max_payload
+    while frame_bytes_max(payload) > window_bytes or (
+        frames * frame_bytes_max(payload) > window_bytes and payload > MIN_PAYLOAD_BYTES + seal_bytes
+    ):
+        payload -= 1
+    return Parameters(payload - seal_bytes, window_bytes, spec.window_frames)
+
+
+_SLACK_FRAMES = 10
+"""Frames without payload that find room beyond the credit: CL_NODE_RING_SLACK_BYTES."""
+
+_DEVICE_ID, _KEY = bytes(range(1, 9)), bytes(range(100, 132))
+
+
 def measure(
     direction: str,
     *,
@@ -50,17 +74,22 @@ def measure(
     corruption: float = 0.0,
     seed: int = 0,
     board: Parameters,
+    sealed: bool = False,
 ) -> Goodput:
     """Sends tensors as PIECEs `up` (board to host), `down`, or `both` ways at once, and times the line.
 
-    For `both` the fraction is that of the slower direction.
+    `board` is its parameters, those of a sealed connection for a `sealed` one. For `both` the fraction is
+    that of the slower direction.
     """
     from cutlayer_host.firmware_link import FirmwareLink
+    from cutlayer_host.guard import HostGuard
     from cutlayer_host.line import BITS_PER_BYTE, Faults, Line
     from cutlayer_host.link import Link, LinkEvent, Received, Role
 
-    host_end = Link(Role.HOST, rng=random.Random(seed))
-    board_end = FirmwareLink(Role.BOARD, board)
+    rng = random.Random(seed)
+    guard = HostGuard({_DEVICE_ID: _KEY}.get, rng.randbytes) if sealed else None
+    host_end = Link(Role.HOST, rng=rng, guard=guard)
+    board_end = FirmwareLink(Role.BOARD, board, device_id=_DEVICE_ID, key=_KEY if sealed else None)
     received = {"up": 0, "down": 0}
 
     def count(name: str, event: LinkEvent) -> None:
@@ -78,7 +107,8 @@ def measure(
         seed=seed,
     )
     host_end.connect(0.0)
-    line.run(lambda: host_end.peer is not None, LIMIT_MS)
+    # A board's sealed connection begins with the host's first sealed frame.
+    line.run(lambda: host_end.peer is not None and board_end.state.payload_max > 0, LIMIT_MS)
     started_ms, started_s = line.now_ms, time.perf_counter()
     directions = ("up", "down") if direction == "both" else (direction,)
     for name in directions:
@@ -128,11 +158,17 @@ def _pieces(tensor_bytes: int, tensors: int, max_payload: int, rng: random.Rando
 @click.option("--loss", default=0.0, show_default=True, help="Fraction of frames that are lost.")
 @click.option("--corruption", default=0.0, show_default=True, help="Fraction of frames with a flipped bit.")
 @click.option("--seed", default=0, show_default=True, help="Of the faults and of the bytes.")
-@click.option("--max-payload", default=952, show_default=True, help="The board's longest payload.")
-@click.option("--window-bytes", default=3916, show_default=True, help="The board's credit: its receive ring.")
 @click.option(
-    "--window-frames", default=4, show_default=True, help="Frames the board holds out of order, and one."
+    "--board",
+    "board_name",
+    default="qemu_mps2_an386",
+    show_default=True,
+    metavar="BOARD",
+    help="Whose buffers the board's end has.",
 )
+@click.option("--max-payload", type=click.IntRange(min=1), help="Another longest payload than the board's.")
+@click.option("--receive-bytes", type=click.IntRange(min=1), help="Another receive ring.")
+@click.option("--window-frames", type=click.IntRange(min=1), help="Other frames held out of order, and one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def link(
     *,
@@ -143,24 +179,32 @@ def link(
     loss: float,
     corruption: float,
     seed: int,
-    max_payload: int,
-    window_bytes: int,
-    window_frames: int,
+    board_name: str,
+    max_payload: int | None,
+    receive_bytes: int | None,
+    window_frames: int | None,
     as_json: bool,
 ) -> None:
     """Measure the goodput of the link on a line in virtual time.
 
-    The board's end is the firmware's own link, compiled for this machine.
+    The board's end is the firmware's own link, compiled for this machine; plain, then sealed.
     """
     from rich.console import Console
     from rich.table import Table
 
     from cutlayer_boards.console import print_json
-    from cutlayer_host.body import Parameters
+    from cutlayer_boards.spec import board
 
-    board = Parameters(max_payload, window_bytes, window_frames)
+    spec = board(board_name)
+    spec = replace(
+        spec,
+        max_payload=max_payload or spec.max_payload,
+        receive_bytes=receive_bytes or spec.receive_bytes,
+        window_frames=window_frames or spec.window_frames,
+    )
 
-    def every_way(loss: float, corruption: float) -> list[Goodput]:
+    def every_way(loss: float, corruption: float, *, sealed: bool) -> list[Goodput]:
+        parameters = board_parameters(spec, sealed=sealed)
         return [
             measure(
                 direction,
@@ -171,26 +215,37 @@ def link(
                 loss=loss,
                 corruption=corruption,
                 seed=seed,
-                board=board,
+                board=parameters,
+                sealed=sealed,
             )
             for direction in ("up", "down", "both")
         ]
 
-    runs = every_way(loss, corruption)
-    bad = every_way(BAD_LOSS, BAD_CORRUPTION)
-    kept = min(worse.fraction / run.fraction for run, worse in zip(runs, bad, strict=True))
+    found: dict[bool, dict[str, Any]] = {}
+    table = Table("", "direction", "bytes/s", "of the line", "frames sent again", "of it on a bad line")
+    for sealed in (False, True):
+        runs = every_way(loss, corruption, sealed=sealed)
+        bad = every_way(BAD_LOSS, BAD_CORRUPTION, sealed=sealed)
+        kept = [worse.fraction / run.fraction for run, worse in zip(runs, bad, strict=True)]
+        found[sealed] = {
+            "board": asdict(board_parameters(spec, sealed=sealed)),
+            **{run.direction: asdict(run) for run in runs},
+            "bad_line": {"kept": min(kept), **{run.direction: asdict(run) for run in bad}},
+        }
+        for run, part in zip(runs, kept, strict=True):
+            table.add_row(
+                "sealed" if sealed else "plain",
+                run.direction,
+                f"{run.bytes_per_second:.0f}",
+                f"{run.fraction:.1%}",
+                str(run.frames_sent_again),
+                f"{part:.0%}",
+            )
     if as_json:
-        named = {run.direction: asdict(run) for run in runs}
-        bad_line = {"kept": kept, **{run.direction: asdict(run) for run in bad}}
-        print_json({"board": asdict(board), **named, "bad_line": bad_line})
+        print_json({**found[False], "sealed": found[True]})
         return
-    table = Table("direction", "bytes/s", "of the line", "frames sent again", title=f"{baud} baud")
-    for run in runs:
-        table.add_row(
-            run.direction, f"{run.bytes_per_second:.0f}", f"{run.fraction:.1%}", str(run.frames_sent_again)
-        )
     Console().print(table)
     Console().print(
-        f"{BAD_LOSS:.0%} of frames lost and {BAD_CORRUPTION:.0%} corrupted leave {kept:.0%} of that at least",
+        f"{baud} baud; a bad line loses {BAD_LOSS:.0%} of its frames and corrupts {BAD_CORRUPTION:.0%}",
         highlight=False,
     )

@@ -110,8 +110,7 @@ def test_limits_of_the_node_are_the_headers_own() -> None:
     header = (INCLUDE / "cutlayer" / "node.h").read_text()
     assert f"define CL_NODE_MAX_PAYLOAD {BOARD.max_payload}u" in header
     assert f"define CL_NODE_WINDOW_FRAMES {BOARD.window_frames}u" in header
-    ring = (ROOT / "firmware" / "port" / "cortex_m" / "cortex_m.h").read_text()
-    assert f"CORTEX_M_RECEIVE_BYTES {BOARD.receive_bytes}u" in ring
+    assert f"define CL_NODE_RECEIVE_BYTES {BOARD.receive_bytes}u" in header
     definitions = json.loads((BOARDS_FOLDER / "megaatmega2560.json").read_text())["build"]["arduino"][
         "definitions"
     ]

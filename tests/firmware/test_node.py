@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from lines import FAULTS
 from node_board import PORT_ERROR, SENSOR_ERROR, SENSOR_WAITS, NodeBoard, NodeEnd, pointwise_layer
 from train_reference import Config, F, Layer, Reference
 
+from cutlayer_boards import spec as boards
 from cutlayer_host import tensors
+from cutlayer_host.bench_link import board_parameters
 from cutlayer_host.board_messages import (
     Applied,
     Configured,
@@ -24,6 +27,7 @@ from cutlayer_host.board_messages import (
     StatsAre,
     Welcome,
 )
+from cutlayer_host.body import Parameters
 from cutlayer_host.codes import (
     ACTIVATION_CODECS,
     GRADIENT_CODECS,
@@ -493,7 +497,7 @@ def test_ticks_are_those_of_the_last_sample() -> None:
 
 
 def test_the_wire_is_told_from_the_receive_ring() -> None:
-    for receive_bytes, max_payload in [(8192, 952), (1153, 952), (1152, 951), (326, 128)]:
+    for receive_bytes, max_payload in [(8192, 520), (720, 520), (719, 519), (326, 128)]:
         bench = Bench(small_layer(), receive_bytes=receive_bytes)
         bench.connect()
         assert bench.host.link.peer is not None
@@ -501,6 +505,20 @@ def test_the_wire_is_told_from_the_receive_ring() -> None:
         assert bench.host.link.peer.window_bytes == receive_bytes - 180
     recordings = np.zeros((1, 5, 7, 6), np.int8)
     assert NodeBoard(small_layer(), recordings, receive_bytes=325).init_result == ERROR_ARGUMENT
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("receive_bytes", [1024, 2048, 3072, 8192])
+def test_the_benchmark_measures_the_node_as_it_is(receive_bytes: int, sealed: bool) -> None:
+    board = NodeBoard(small_layer(), np.zeros((1, 5, 7, 6), np.int8), receive_bytes=receive_bytes)
+    if sealed:
+        guard = board.ffi.new("struct cl_guard *")
+        board.config.guard = guard
+        assert board.lib.cl_node_init(board.node, board.config) > 0
+    link = board.node.link.config
+    found = Parameters(link.max_payload, link.window_bytes, link.window_frames)
+    spec = replace(boards.board("qemu_mps2_an386"), receive_bytes=receive_bytes)
+    assert found == board_parameters(spec, sealed=sealed)
 
 
 def test_what_init_refuses() -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lines import DEVICE_ID, FAULTS, KEY, Inbox, Pair, board_end, host_end
 
+from cutlayer_boards.spec import board
+from cutlayer_host.bench_link import board_parameters
 from cutlayer_host.body import FrameKind, Header, Parameters
 from cutlayer_host.guard import COUNTER_END, SYN_ACK_BYTES, SYN_BYTES, HostGuard, Security
 from cutlayer_host.link import Link, LinkState, LostReason, Role
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 KINDS = ("python", "firmware")
 ENDS = [(host, board) for host in KINDS for board in KINDS]
-NODE = Parameters(max_payload=888, window_bytes=3716, window_frames=4)
+NODE = board_parameters(board("qemu_mps2_an386"), sealed=True)
 SMALL = Parameters(max_payload=128, window_bytes=300, window_frames=2)
 OTHER_KEY = bytes(32)
 
@@ -134,7 +136,7 @@ def test_a_new_connection_starts_afresh(faults: Faults, host: str, board: str) -
     for turn in range(3):
         pair.connect()
         pair.board_inbox.payloads.clear()
-        down = [bytes([turn]) * 800] * 6
+        down = [bytes([turn]) * NODE.max_payload] * 6
         pair.send(down, [])
         pair.line.run(lambda wanted=2 if turn < 2 else 6: len(pair.board_inbox.payloads) >= wanted, 1e6)
     assert pair.board_inbox.payloads == down

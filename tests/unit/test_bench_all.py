@@ -32,6 +32,14 @@ def update(a_mac: float, a_weight: float) -> dict[str, Any]:
     return {"updates": [row | {"optimizer": "adam"} | others, row | counts]}
 
 
+def link(up: float, down: float, kept: float) -> dict[str, Any]:
+    def connection(more: float) -> dict[str, Any]:
+        ways = {"up": {"fraction": up + more}, "down": {"fraction": down + more}}
+        return {**ways, "bad_line": {"kept": kept + more}}
+
+    return {**connection(0.02), "sealed": connection(0.0)}
+
+
 def keepings(float32: dict[str, float], bfloat16: dict[str, float]) -> list[dict[str, Any]]:
     other = dict.fromkeys(float32, 1e9)
     return [
@@ -57,7 +65,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "ram": ram(81_920, 57_344),
     "master": master(0.5),
-    "link": {"up": {"fraction": 0.96}, "down": {"fraction": 0.93}, "bad_line": {"kept": 0.5}},
+    "link": link(0.96, 0.93, 0.5),
     "serve": {"boards": 64, "lost": 0, "mismatched_bytes": 0},
     "seal": {
         "seal_instructions_a_byte": 43.5,
@@ -80,7 +88,7 @@ BAD: dict[str, dict[str, Any]] = {
     },
     "ram": ram(81_921, 57_345),
     "master": master(0.51),
-    "link": {"up": {"fraction": 0.89}, "down": {"fraction": 0.88}, "bad_line": {"kept": 0.49}},
+    "link": link(0.89, 0.88, 0.49),
     "serve": {"boards": 64, "lost": 1, "mismatched_bytes": 0},
     "seal": {
         "seal_instructions_a_byte": 43.5,

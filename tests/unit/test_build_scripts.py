@@ -258,9 +258,10 @@ def test_microfrontend_is_pinned(third_party) -> None:
 
 
 def test_firmware_has_baud_rate_and_ring_of_the_boards_json(bundle_script) -> None:
-    given = {"cutlayer.baud": 500_000, "cutlayer.receive_bytes": 1024}
-    assert bundle_script.line(given) == ["CUTLAYER_BAUD=500000u", "CUTLAYER_RECEIVE_BYTES=1024u"]
-    assert bundle_script.line({}) == []
+    given = {"cutlayer.baud": 500_000, "cutlayer.receive_bytes": 1024, "cutlayer.max_payload": 128}
+    assert bundle_script.line(given) == ["CUTLAYER_BAUD=500000u"]
+    assert bundle_script.link_limits(given) == ["CL_NODE_MAX_PAYLOAD=128u", "CL_NODE_RECEIVE_BYTES=1024u"]
+    assert bundle_script.line({}) == bundle_script.link_limits({}) == []
 
 
 def test_firmware_has_the_limits_of_a_host_from_the_boards_json(bundle_script) -> None:

@@ -11,16 +11,19 @@
 #include "cutlayer/session.h"
 #include "cutlayer/train.h"
 
-// Longest payload and frames out of order that a node takes; a build for a small board sets smaller
-// ones (boards/NAME.json: cutlayer.max_payload, cutlayer.window_frames), the same for all its
-// sources. Four longest frames fit the credit of a 4096-byte ring: with three, a line that is busy
-// both ways would wait for acknowledgements. A port with a small receive ring gets shorter
-// payloads.
+// Longest payload and frames out of order that a node takes, and the ring of received bytes that a
+// port keeps; a build for a small board sets smaller ones (boards/NAME.json: cutlayer.max_payload,
+// cutlayer.window_frames, cutlayer.receive_bytes), the same for all its sources. Five longest
+// frames, sealed, fit the credit of this ring: with four, a line of 921,600 baud that is busy both
+// ways would wait for acknowledgements. A port with a smaller ring gets shorter payloads.
 #ifndef CL_NODE_MAX_PAYLOAD
-#define CL_NODE_MAX_PAYLOAD 952u
+#define CL_NODE_MAX_PAYLOAD 520u
 #endif
 #ifndef CL_NODE_WINDOW_FRAMES
-#define CL_NODE_WINDOW_FRAMES 4u
+#define CL_NODE_WINDOW_FRAMES 5u
+#endif
+#ifndef CL_NODE_RECEIVE_BYTES
+#define CL_NODE_RECEIVE_BYTES 3072u
 #endif
 
 // The least ms from one step to the next: an APPLY that comes sooner is refused, CL_ERROR_LIMIT

@@ -13,6 +13,7 @@ extern "C" {
 #define CUTLAYER_BLE_NAME "cutlayer"
 #endif
 
+// Of its own, not the build's CL_NODE_RECEIVE_BYTES: the service's ring is a power of two.
 #define RECEIVE_BYTES 4096u
 
 // As long as a characteristic's value may be: the library cuts what is longer, without a word.

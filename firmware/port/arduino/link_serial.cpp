@@ -1,12 +1,16 @@
 // The link over Serial: a UART, or USB's serial port.
 #include "parts.h"
 
+extern "C" {
+#include "cutlayer/node.h"
+}
+
 // Of an AVR's UART the core's ring, of which one byte stays empty. USB keeps the host waiting, and
 // other UARTs get a ring of this size.
 #if defined(SERIAL_RX_BUFFER_SIZE)
 #define RECEIVE_BYTES (SERIAL_RX_BUFFER_SIZE - 1u)
 #else
-#define RECEIVE_BYTES 4096u
+#define RECEIVE_BYTES CL_NODE_RECEIVE_BYTES
 #endif
 
 static int next_byte()

@@ -4,6 +4,7 @@
 #include "cortex_m/chip.h"
 #include "cortex_m/cortex_m.h"
 #include "cortex_m/semihosting.h"
+#include "cutlayer/node.h"
 
 struct systick {
     volatile uint32_t control;
@@ -27,6 +28,7 @@ static struct chip chip;
 static struct clock the_clock;
 static struct board the_board;
 static struct cl_saver saver;
+static uint8_t has_more_to_write;
 
 void systick_handler(void);
 
@@ -44,7 +46,9 @@ static int32_t link_read(void *context, uint8_t *data, uint32_t capacity)
 static int32_t link_write(void *context, const uint8_t *data, uint32_t count)
 {
     (void)context;
-    return chip_write(data, count);
+    int32_t taken = chip_write(data, count);
+    has_more_to_write = taken >= 0 && (uint32_t)taken < count;
+    return taken;
 }
 
 // No interrupt counts the ms, so that none disturbs a count of instructions. Called more often than
@@ -144,7 +148,7 @@ struct board *board_open(int argc, char **argv)
         .random = random_bytes,
         .stack_bytes = stack_bytes,
         .log = log_line,
-        .receive_bytes = CORTEX_M_RECEIVE_BYTES,
+        .receive_bytes = CL_NODE_RECEIVE_BYTES,
         .board = CUTLAYER_BOARD,
     };
     return board;
@@ -159,7 +163,10 @@ void systick_handler(void)
 int32_t board_wait(struct board *board, int32_t wait_ms)
 {
     (void)board;
-    if (wait_ms <= 0) {
+    // A UART takes a byte or a few and does not interrupt when it would take more: asleep for a ms
+    // the core would send a kilobyte a second.
+    if (wait_ms <= 0 || has_more_to_write) {
+        has_more_to_write = 0;
         return CL_OK;
     }
     uint32_t longest_ms = SYSTICK_MAX / chip.systicks_per_ms;

@@ -8,13 +8,7 @@
 #include "cutlayer/recordings.h"
 #include "cutlayer/storage.h"
 
-// The receive ring; a power of two, from cutlayer.receive_bytes of the board's JSON.
-#ifdef CUTLAYER_RECEIVE_BYTES
-#define CORTEX_M_RECEIVE_BYTES CUTLAYER_RECEIVE_BYTES
-#else
-#define CORTEX_M_RECEIVE_BYTES 4096u
-#endif
-
+// The receive ring, of CL_NODE_RECEIVE_BYTES.
 int32_t cortex_m_read(uint8_t *data, uint32_t capacity) CL_CHECK_RESULT;
 uint32_t cortex_m_waiting(void);
 

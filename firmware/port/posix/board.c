@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cutlayer/node.h"
 #include "cutlayer/sensor.h"
 #include "listener.h"
 #include "microphone.h"
@@ -25,7 +26,6 @@
 
 #define LABELS_SUFFIX ".labels"
 #define PATH_BYTES 4096u
-#define RECEIVE_BYTES 4096u // as the emulated UART's ring
 enum { NO_LABEL = 255 };
 
 struct recorded {
@@ -204,7 +204,7 @@ struct board *board_open(int argc, char **argv)
     board->port.ticks = ticks;
     board->port.random = random_bytes;
     board->port.log = log_line;
-    board->port.receive_bytes = RECEIVE_BYTES;
+    board->port.receive_bytes = CL_NODE_RECEIVE_BYTES;
     board->port.board = "native";
     board->recordings.context = &recorded;
     board->recordings.read = recordings_read;
