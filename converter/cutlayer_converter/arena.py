@@ -3,7 +3,8 @@
 Offsets are fixed at conversion. Buffers whose lives overlap never share bytes: greedily, each in turn goes to
 the lowest gap that takes it; of several orders the one with the smallest arena wins, and of those the one
 with the lowest input: behind it a sensor works (cutlayer/sensor.h). Reshapes are aliases; ops that work
-element by element write over their input where it is not needed again.
+element by element write over their input where it is not needed again. A convolution at the end may make its
+output a row at a time, as it is sent: then its input stays, and of the output one row is there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cutlayer_converter.ops.lowered import Lowered, int8_input, int8_output, ref
 from cutlayer_converter.ops.registry import ALIASES, lower
 from cutlayer_converter.ops.targets import specialize
 from cutlayer_converter.sensor import sensor_bytes
+from cutlayer_converter.trainable import gradient_bytes, trains
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +72,8 @@ class ArenaPlan:
         sensor_bytes: That it works in.
         arena_bytes: A multiple of 16.
         weight_bytes: Weights, biases, multipliers and other constants of the kernels, in flash.
+        rows: The C function that makes rows of the last op's output, or None when it runs whole.
+        gradient_offset: Of what a trainable layer keeps for a sample's gradient, bytes.
     """
 
     steps: tuple[Step, ...]
@@ -79,6 +83,8 @@ class ArenaPlan:
     sensor_bytes: int
     arena_bytes: int
     weight_bytes: int
+    rows: str | None = None
+    gradient_offset: int = 0
 
 
 @dataclass(slots=True)
@@ -101,22 +107,42 @@ def plan(
     """Lowers every operator for `instruction_set` and places the activations.
 
     With `trainable_end` a last layer with weights keeps its portable kernel, whose weights training code
-    reads and writes, and at its end its input and its output are both whole.
+    reads and writes, and its input stays whole for the gradient. A convolution at the end makes rows if that
+    takes less memory.
 
     Raises:
         ConvertError: An operator that the firmware lacks, naming it, the supported list and the way out; or a
             head without any operator.
     """
     lowered, roots = _lower_all(graph)
-    plain = len(lowered) - 1 if trainable_end else len(lowered)
-    lowered[:plain] = [specialize(item, instruction_set) for item in lowered[:plain]]
     if not lowered:
         message = "the head has no operator: nothing would run on the board"
         raise ConvertError(message, "cut the model after a layer that computes something")
-    buffers = _buffers(graph, lowered, roots)
+    plans = [
+        _plan(graph, lowered, roots, instruction_set, trainable_end=trainable_end, rows=rows)
+        for rows in ([False, True] if lowered[-1].row_kernel else [False])
+    ]
+    return min(plans, key=lambda found: found.arena_bytes)
+
+
+def _plan(
+    graph: Graph,
+    portable: list[Lowered],
+    roots: dict[int, int],
+    instruction_set: InstructionSet,
+    *,
+    trainable_end: bool,
+    rows: bool,
+) -> ArenaPlan:
+    end = len(portable) - 1
+    lowered = [specialize(item, instruction_set) for item in portable[:end]]
+    last = portable[end]
+    lowered.append(last if trainable_end else specialize(last, instruction_set, rows=rows))
+    buffers = _buffers(graph, lowered, roots, rows=rows, keep=trainable_end)
     scratch = [Buffer(step.scratch_bytes, index, index) for index, step in enumerate(lowered)]
-    placed = [*{id(buffer): buffer for buffer in buffers.values()}.values(), *scratch]
-    arena_bytes = place(placed, buffers[roots[graph.input.index]])
+    gradient = Buffer(gradient_bytes(last) if trainable_end and trains(last) else 0, end, end)
+    activations = {id(buffer): buffer for buffer in buffers.values()}.values()
+    arena_bytes = place([*activations, *scratch, gradient], buffers[roots[graph.input.index]])
 
     def offset(tensor: Tensor | None) -> int:
         return 0 if tensor is None else buffers[roots[tensor.index]].offset
@@ -140,6 +166,8 @@ def plan(
         sensor_bytes=sensor_bytes(graph),
         arena_bytes=arena_bytes,
         weight_bytes=sum(array.nbytes for array in arrays),
+        rows=lowered[end].row_kernel if rows else None,
+        gradient_offset=gradient.offset,
     )
 
 
@@ -178,15 +206,29 @@ def _last_uses(graph: Graph, lowered: list[Lowered], roots: dict[int, int]) -> d
     return last
 
 
-def _buffers(graph: Graph, lowered: list[Lowered], roots: dict[int, int]) -> dict[int, Buffer]:
-    """The buffer of each root; roots written over one another share it."""
+def _buffers(
+    graph: Graph, lowered: list[Lowered], roots: dict[int, int], *, rows: bool, keep: bool
+) -> dict[int, Buffer]:
+    """The buffer of each root; roots written over one another share it.
+
+    With `rows` the output's has one row; with `keep` the last step's input is not written over.
+    """
     last = _last_uses(graph, lowered, roots)
     source = roots[graph.input.index]
     buffers = {source: Buffer(graph.input.count, 0, last[source])}
     for index, item in enumerate(lowered):
         root, output = roots[item.input.index], roots[item.output.index]
         taken = item.second is not None and roots[item.second.index] == root
-        if item.in_place and not taken and last[root] == index and item.input.count == item.output.count:
+        is_end = index + 1 == len(lowered)
+        if rows and is_end:
+            buffers[output] = Buffer(item.row_count, index, last[output])
+        elif (
+            item.in_place
+            and not taken
+            and not (keep and is_end)
+            and last[root] == index
+            and item.input.count == item.output.count
+        ):
             buffers[root].last = last[output]
             buffers[output] = buffers[root]
         else:

@@ -97,7 +97,7 @@ def emit(
         "runs": runs,
         "shape": lambda tensor: _shape(tensor.shape),
         "trainable": trainable,
-        "weight_count": 0 if trainable is None else int(np.prod(trainable.weight_shape)),
+        "weight_count": 0 if trainable is None else trainable.weight_count,
     }
     names = ["cutlayer_model.c", "cutlayer_model.h"]
     if interpreted is not None:

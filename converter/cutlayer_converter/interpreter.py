@@ -16,6 +16,7 @@ from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.graph import Graph, Operator, Tensor, packed, schema
 from cutlayer_converter.interpreter_memory import memory_bytes
 from cutlayer_converter.ops.lowered import Lowered
+from cutlayer_converter.trainable import gradient_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,8 +175,9 @@ def _table(
     buffers = [source, made]
     if trainable is not None:
         last = plan.steps[-1].lowered
-        output, scratch = Buffer(last.output.count, 1, 2), Buffer(last.scratch_bytes, 1, 1)
-        buffers += [output, scratch]
+        output = Buffer(last.row_count if plan.rows else last.output.count, 1, 2)
+        scratch, gradient = Buffer(last.scratch_bytes, 1, 1), Buffer(gradient_bytes(last), 1, 1)
+        buffers += [output, scratch, gradient]
     arena_bytes = place(buffers)
     run = Lowered(operators[-1], "cl_engine_run", "cl_engine", {}, graph.input, None, end)
     steps = [Step(run, source.offset, 0, made.offset, arena_bytes)]
@@ -200,4 +202,6 @@ def _table(
             for value in step.lowered.params.values()
             if hasattr(value, "nbytes")
         ),
+        rows=None if trainable is None else plan.rows,
+        gradient_offset=0 if trainable is None else gradient.offset,
     )

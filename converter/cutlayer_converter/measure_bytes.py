@@ -91,8 +91,8 @@ def _at_every_cut(head: NativeHead, sample: NDArray[np.int8]) -> NDArray[np.int8
     start, done, found = head.plan.input_offset, 0, []
     head.arena[start : start + sample.size] = sample.reshape(-1)
     for cut in head.plan.cuts:
-        done = head.run_range(done, cut.op_count)
-        found.append(head.arena[cut.offset : cut.offset + cut.tensor.count].copy())
+        found.append(head.go_on(done, cut).reshape(-1))
+        done = cut.op_count
     return np.concatenate(found)
 
 

@@ -92,7 +92,8 @@ def measure_update(
 def _layer_header(layer: UpdateLayer, optimizer: Optimizer, master: Master) -> str:
     pad, parameters = (layer.kernel - 1) // 2, layer.weight_count + layer.channels
     weights = ", ".join(str((37 * i) % 255 - 127) for i in range(layer.weight_count))
-    window = 2 * layer.kernel**2 * layer.depth
+    window, outputs = 2 * layer.kernel**2 * layer.depth, layer.height * layer.width * layer.channels
+    gradient = 16 * _aligned(layer.channels) + layer.channels + outputs // 8 + 1
     kind, name = f"CL_LAYER_{layer.kind.upper()}", f"CL_OPTIMIZER_{optimizer.upper()}"
     same = {"multiplier": "int32_t", "shift": "int8_t", "weight_scale": "float"}
     values = {"multiplier": "1 << 30", "shift": "-6", "weight_scale": "0.004f"}
@@ -104,7 +105,9 @@ def _layer_header(layer: UpdateLayer, optimizer: Optimizer, master: Master) -> s
         [
             f"#define CHANNELS {layer.channels}u",
             f"#define INPUT_COUNT {layer.height * layer.width * layer.depth}u",
-            f"#define OUTPUT_COUNT {layer.height * layer.width * layer.channels}u",
+            f"#define OUTPUT_COUNT {outputs}u",
+            f"#define ROW_COUNT {layer.width * layer.channels}u",
+            f"#define GRADIENT_BYTES {_aligned(gradient)}u",
             f"#define SCRATCH_BYTES {4 * layer.channels + window}u",
             f"#define MEMORY_BYTES {24 * (parameters + 16 * layer.channels)}u",
             f"static const int8_t weights[] = {{{weights}}};",
@@ -127,3 +130,8 @@ def _layer_header(layer: UpdateLayer, optimizer: Optimizer, master: Master) -> s
             "",
         ]
     )
+
+
+def _aligned(count: int) -> int:
+    """Rounded up to a multiple of 4."""
+    return -(-count // 4) * 4

@@ -5,7 +5,6 @@ The lines mirror cl_train_bytes (train.h), CL_NODE_BYTES (node.h) and the port; 
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING
 
 from cutlayer_converter.bundle import MemoryLine
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 LINK_HEADER_BYTES = 12
 CRC_BYTES = 4
 COBS_BLOCK_BYTES = 254
-# CL_TRAIN_ROWS.
-WAITING_ROWS = 8
 # An op: struct cl_op and its parameters, rounded up.
 OP_BYTES = 96
 
@@ -80,22 +77,19 @@ def _aligned(size: int, boundary: int) -> int:
 
 
 def _training(trainable: TrainableSpec | None) -> list[tuple[str, int]]:
-    """The parts of cl_train_bytes, aligned to 8 in the first one, and the row of the gradient at hand."""
+    """The parts of cl_train_bytes, aligned to 8 in the first one."""
     if trainable is None:
         return []
     channels = trainable.channel_count
-    weights = prod(trainable.weight_shape)
-    parameters = weights + channels
+    parameters = trainable.weight_count + channels
     moments = 2 if trainable.optimizer == "adam" else 1
     images = parameters + 12 * channels  # int8 weights and shifts; biases, multipliers, weight scales
-    waiting = 2 * WAITING_ROWS * -(-channels // 4) * 4  # int16, in blocks of four channels
     size = 2 if trainable.master == "bfloat16" else 4
-    padding = -(4 * parameters + size * (1 + moments) * parameters + images + waiting) % 8
+    padding = -(4 * parameters + size * (1 + moments) * parameters + images) % 8
     kept = "" if size == 4 else ", bfloat16"
     return [
         ("trainable layer's weights", images + padding),
         (f"master weights{kept}", size * parameters),
         (f"optimizer ({trainable.optimizer}{kept})", size * moments * parameters),
         ("gradient accumulator", 4 * parameters),
-        ("gradient rows", waiting + channels),
     ]

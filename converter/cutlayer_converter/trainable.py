@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Literal
 
 from cutlayer_converter.ops.multiplier import ACTIVATIONS
 
 if TYPE_CHECKING:
     from cutlayer_converter.arena import ArenaPlan
+    from cutlayer_converter.ops.lowered import Lowered
 
 Kind = Literal["conv2d", "depthwise", "dense"]
 Master = Literal["float32", "bfloat16"]
@@ -42,6 +44,28 @@ class TrainableSpec:
     output_scale: float
     master: Master = "float32"
 
+    @property
+    def weight_count(self) -> int:
+        """Weights without biases."""
+        return prod(self.weight_shape)
+
+
+# CL_TRAIN_ROWS and CL_TRAIN_BLOCK (train.h).
+WAITING_ROWS = 8
+WAITING_BLOCK = 4
+
+
+def trains(last: Lowered) -> bool:
+    """Whether the board can update the weights of this op, the head's last."""
+    return last.kernel in KINDS and not (KINDS[last.kernel] == "dense" and last.params["input"][1] != 1)
+
+
+def gradient_bytes(last: Lowered) -> int:
+    """What a sample's gradient takes of the arena: cl_train_gradient_bytes (train.h)."""
+    channels = int(last.params["output"][2])
+    blocks = -(-channels // WAITING_BLOCK)
+    return 2 * WAITING_ROWS * WAITING_BLOCK * blocks + channels + -(-last.output.count // 8)
+
 
 def find_trainable(
     plan: ArenaPlan, optimizer: Literal["adam", "sgd"], master: Master = "float32"
@@ -49,10 +73,10 @@ def find_trainable(
     """The trainable layer, or the reason why the last op is none."""
     last = plan.steps[-1].lowered
     kind = KINDS.get(last.kernel)
+    params = last.params
     if kind is None:
         return f"the head ends with {last.operator.kind}, which has no weights to train"
-    params = last.params
-    if kind == "dense" and params["input"][1] != 1:
+    if not trains(last):
         return f"the Dense layer runs at {params['input'][1]} positions; only one is trained"
     channels = params["output"][2]
     shape = params["weights"].shape

@@ -43,6 +43,7 @@ class NativeHead:
         loaded = ctypes.CDLL(str(library))
         loaded.cutlayer_verify_arena.restype = ctypes.POINTER(ctypes.c_int8)
         loaded.cutlayer_verify_run.argtypes = (ctypes.c_uint16, ctypes.c_uint16)
+        loaded.cutlayer_verify_output.argtypes = (np.ctypeslib.ndpointer(np.int8),)
         self._loaded = loaded
         self.arena: NDArray[np.int8] = np.ctypeslib.as_array(
             loaded.cutlayer_verify_arena(), (arena_plan.arena_bytes,)
@@ -53,8 +54,22 @@ class NativeHead:
         cut = cut or self.plan.cuts[-1]
         start = self.plan.input_offset
         self.arena[start : start + sample.size] = sample.reshape(-1)
-        self.run_range(0, cut.op_count)
-        return self.arena[cut.offset : cut.offset + cut.tensor.count].reshape(cut.tensor.shape).copy()
+        return self.go_on(0, cut)
+
+    def go_on(self, done: int, cut: Cut) -> NDArray[np.int8]:
+        """The bytes at `cut`, in its shape, when the first `done` ops have run."""
+        makes_rows = self.plan.rows is not None and cut is self.plan.cuts[-1]
+        last = cut.op_count - int(makes_rows)
+        if self.run_range(done, last) != last:
+            message = f"the compiled head does not run to op {last}"
+            raise ConvertError(
+                message, "report this with the model: the converter wrote a table that is wrong"
+            )
+        if not makes_rows:
+            return self.arena[cut.offset : cut.offset + cut.tensor.count].reshape(cut.tensor.shape).copy()
+        output = np.empty(cut.tensor.count, np.int8)
+        self._loaded.cutlayer_verify_output(output)
+        return output.reshape(cut.tensor.shape)
 
     def run_range(self, first: int, last: int) -> int:
         """Runs ops [first, last) on the arena; returns cl_head_run's result."""

@@ -54,8 +54,12 @@ def build(folder: Path, all_cases: list[Case]) -> Path:
         source = folder / f"model{index}.c"
         source.write_text(model.read_text().replace("cl_model cutlayer_model", f"cl_model model{index}"))
         sources.append(source)
+        outputs = [step.lowered.output.count for step in arena_plan.steps]
+        if arena_plan.rows:
+            outputs[-1] = arena_plan.steps[-1].lowered.row_count
         sizes = (
-            f"{{{step.lowered.output.count}, {step.lowered.scratch_bytes}}}" for step in arena_plan.steps
+            f"{{{count}, {step.lowered.scratch_bytes}}}"
+            for count, step in zip(outputs, arena_plan.steps, strict=True)
         )
         declarations.append(f"static const struct sizes sizes{index}[] = {{{', '.join(sizes)}}};")
         for name, values in (("inputs", case.inputs), ("outputs", case.outputs)):

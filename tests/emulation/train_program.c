@@ -14,6 +14,7 @@ void say(const char *text);
 static uint64_t memory[MEMORY_BYTES / 8];
 static int8_t input[INPUT_COUNT], output[OUTPUT_COUNT], g[CHANNEL_COUNT];
 static uint64_t scratch[SCRATCH_BYTES / 8 + 1]; // aligned as the arena is
+static uint32_t gradient[GRADIENT_BYTES / 4 + 1];
 static struct cl_train train;
 static uint32_t state;
 
@@ -36,10 +37,15 @@ static uint32_t learn(uint32_t crc)
     for (uint32_t i = 0; i < cl_shape_count(params->input); i++) {
         input[i] = draw(&state);
     }
-    if (cl_train_forward(&train, input, output, (int8_t *)scratch) < 0) {
-        say("forward failed\n");
+    const uint32_t row_count = cl_shape_row(params->output);
+    for (uint16_t row = 0; row < params->output.height; row++) {
+        if (cl_train_forward(&train, input, output + row * row_count, (int8_t *)scratch, row, 1) <
+            0) {
+            say("forward failed\n");
+        }
     }
-    if (accumulate_drawn(&train, input, output, g, &state) < 0) {
+    if (accumulate_drawn(&train, input, output, 0, params->output.height, g, &state) < 0 ||
+        cl_train_end_sample(&train, 0) < 0) {
         say("accumulate failed\n");
     }
     return cl_crc32(crc, output, positions * channels);
@@ -67,7 +73,8 @@ int main(void)
     for (uint32_t i = 0; i < LAYER_COUNT; i++) {
         uint32_t crc = 0;
         state = i;
-        if (cl_train_init(&train, &layers[i], &configs[i], memory, sizeof memory) < 0) {
+        if (cl_train_gradient_bytes(&layers[i]) > sizeof gradient ||
+            cl_train_init(&train, &layers[i], &configs[i], memory, sizeof memory, gradient) < 0) {
             say("init failed\n");
         }
         for (uint32_t step = 0; step < STEP_COUNT; step++) {

@@ -6,7 +6,7 @@ import json
 import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from train_reference import Config, F
 from cutlayer_boards.spec import BOARDS_FOLDER, board
 from cutlayer_converter import memory
 from cutlayer_converter.sensor import SOUND_BYTES
-from cutlayer_converter.trainable import TrainableSpec
+from cutlayer_converter.trainable import TrainableSpec, gradient_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +45,11 @@ def test_training_lines_sum_to_cl_train_bytes(kind: str, optimizer: str) -> None
         lines = memory.memory_table(plan, spec, replace(BOARD, stack_bytes=0))
         others = ("link buffers", "receive ring", "node and port")
         total = sum(line.bytes for line in lines if line.section == "ram" and line.name not in others)
-        row_of_the_gradient = layer.channels
-        assert total == CoreTrain(layer, Config(optimizer, F(0))).bytes + row_of_the_gradient
+        core = CoreTrain(layer, Config(optimizer, F(0)))
+        assert total == core.bytes
+        output = SimpleNamespace(count=int(np.prod(layer.output_shape)))
+        last = cast("Any", SimpleNamespace(params={"output": layer.output_shape}, output=output))
+        assert gradient_bytes(last) == core.lib.cl_train_gradient_bytes(core.trainable)
 
 
 def symbol_bytes(nm: str, binary: Path) -> dict[str, int]:

@@ -46,6 +46,7 @@ def one_step(
     for sample in range(samples):
         a = random_input(rng, reference.layer)
         y, saturated = core.forward(a)
+        np.testing.assert_array_equal(core.forward(a, rows=1)[0], y)
         np.testing.assert_array_equal(y, reference.forward(a))
         assert saturated == reference.saturated(y)
         g = random_gradient(rng, y)
@@ -229,7 +230,7 @@ def test_saturated_outputs_are_counted_over_the_samples_of_a_step() -> None:
         y, saturated = core.forward(a)
         assert saturated == int(((y == -128) | (y == 127)).sum())
         total += saturated
-        core.end_sample()
+        core.end_sample(saturated)
     core.forward(a)  # an inference in between: no end of a sample, not counted
     assert total > 0
     assert core.train.saturated == total

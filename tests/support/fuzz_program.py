@@ -129,7 +129,7 @@ def build() -> Path:
     program = BUILD / f"fuzz-{digest.hexdigest()[:16]}"
     if not program.exists():
         folder = program.with_suffix(f".{os.getpid()}")
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         objects = [folder / f"{number}.o" for number in range(len(sources))]
         cipher = monocypher_object(CLANG, "-fsanitize=address")
 

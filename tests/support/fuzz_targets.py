@@ -176,14 +176,15 @@ def _gradients(choices: Choices, count: int) -> None:
     low, high = choices.below(256) - 128, choices.below(256) - 128
     y = np.frombuffer(choices.noise.randbytes(count), np.int8) & np.int8(-16)
     data, g = choices.rest(), np.zeros(count, np.int8)
-    mask = ffi.new("struct cl_mask *", lib.cl_mask_of(activation_codec, low, high))
+    clamp = ffi.new("struct cl_clamp *", lib.cl_clamp_of(activation_codec, low, high))
+    mask = ffi.new("uint8_t[]", count // 8 + 1)
+    lib.cl_mask_put(mask, clamp, 0, pointer(y), count)
     masked = tensors.masked(y, activation_codec, low, high)
-    fits = lib.cl_codec_gradient_bytes(codec, mask, pointer(y), count) == len(data)
+    fits = lib.cl_codec_gradient_bytes(codec, mask, 0, count) == len(data)
     taken_codes, source = ffi.new("uint32_t *"), data or b"\0"
     result = ErrorCode.LENGTH.value
     if fits:
-        y_at, g_at = pointer(y), pointer(g)
-        result = lib.cl_codec_gradient_decode(codec, mask, y_at, count, source, taken_codes, g_at)
+        result = lib.cl_codec_gradient_decode(codec, mask, 0, count, source, taken_codes, pointer(g))
     values, code = taken(lambda: tensors.gradient_values(data, masked, codec))
     assert result == code
     if values is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cffi import FFI
     from numpy.typing import NDArray
 
-    from cutlayer_converter.arena import Step
+    from cutlayer_converter.arena import Cut, Step
 
 GUARD_BYTES = 64
 GUARD = 0x5A
@@ -40,7 +40,7 @@ class HeadRunner:
         self._params = [self._parameters(step) for step in self.plan.steps]
 
     def run(self, sample: NDArray[np.int8], op_count: int | None = None) -> NDArray[np.int8]:
-        """The arena after `op_count` kernels (all by default)."""
+        """The arena after `op_count` kernels (all by default), none of which makes rows."""
         ffi = self._ffi
         memory = np.full(self.plan.arena_bytes + 2 * GUARD_BYTES, GUARD, np.int8)
         arena = memory[GUARD_BYTES:-GUARD_BYTES]
@@ -65,6 +65,27 @@ class HeadRunner:
             assert (memory == before).all(), f"{step.lowered.kernel} wrote outside its output and scratch"
         return arena
 
+    def at(self, sample: NDArray[np.int8], cut: Cut) -> NDArray[np.int8]:
+        """The bytes at a cut."""
+        if self.plan.rows is None or cut is not self.plan.cuts[-1]:
+            return self.run(sample, cut.op_count)[cut.offset : cut.offset + cut.tensor.count]
+        step, params, count = self.plan.steps[-1], self._params[-1], self.plan.steps[-1].lowered.row_count
+        arena = self.run(sample, cut.op_count - 1)
+        base = self._ffi.cast("int8_t *", self._ffi.from_buffer(arena))
+        places = [base + at for at in (step.input_offset, step.output_offset, step.scratch_offset)]
+        rows = []
+        for row in range(cut.tensor.count // count):
+            before = arena.copy()
+            getattr(self._lib, self.plan.rows)(params, *places, row, 1)
+            rows.append(arena[step.output_offset : step.output_offset + count].copy())
+            for offset, size in (
+                (step.output_offset, count),
+                (step.scratch_offset, step.lowered.scratch_bytes),
+            ):
+                before[offset : offset + size] = arena[offset : offset + size]
+            assert (arena == before).all(), f"{self.plan.rows} wrote outside its row and scratch"
+        return np.concatenate(rows)
+
     def _parameters(self, step: Step) -> Any:
         params = self._ffi.new(f"struct {step.lowered.params_type} *")
         for field, value in step.lowered.params.items():
@@ -87,6 +108,4 @@ def check_against_tflm(tflite: bytes, samples: list[NDArray[np.int8]]) -> None:
     for number, sample in enumerate(samples):
         oracle.run(sample)
         for cut in runner.plan.cuts:
-            arena = runner.run(sample, cut.op_count)
-            ours = arena[cut.offset : cut.offset + cut.tensor.count]
-            compare(ours, oracle.tensor(cut.tensor.index), cut, number)
+            compare(runner.at(sample, cut), oracle.tensor(cut.tensor.index), cut, number)

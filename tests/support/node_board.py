@@ -15,6 +15,8 @@ from ram_storage import RamStorage
 from train_layer import ACTIVATIONS, KINDS
 from train_reference import F, Layer, activation_range, quantize_multiplier
 
+from cutlayer_converter.arena import align
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -78,6 +80,7 @@ class NodeBoard:
     storage: where saves go, when there are `storage_bytes`; it outlives `reset`.
     key: device_id and key that the guard was last given, with `keyed`; None for none.
     first_cut: the shallowest that a host may choose.
+    rows: whether a convolution's smashed data is made row by row.
     defines: of the firmware's build.
     on_tick: called when the node asks for the time of its figures, before and after each piece of work.
     """
@@ -99,6 +102,7 @@ class NodeBoard:
         storage_bytes: int = 0,
         keyed: bool = False,
         first_cut: int = 0,
+        rows: bool = True,
         defines: tuple[str, ...] = (),
         **medium: Any,
     ) -> None:
@@ -122,7 +126,7 @@ class NodeBoard:
         self._captured_steps = 0
         self._recording = 0
         self._keep: list[Any] = []
-        self.model = self._model(optimizer_max, trainable, master)
+        self.model = self._model(optimizer_max, trainable, master, rows=rows and layer.kind == "conv2d")
         self.model.first_cut = first_cut
         self.bytes = int(self.lib.cl_node_bytes(self.model, sensor_bytes))
         size = self.bytes if memory_bytes is None else memory_bytes
@@ -278,10 +282,11 @@ class NodeBoard:
         self.ops += 1
         self.ffi.memmove(target, source, int(np.prod(self.layer.input_shape)))
 
-    def _model(self, optimizer_max: int, trainable: bool, master: int) -> Any:
+    def _model(self, optimizer_max: int, trainable: bool, master: int, *, rows: bool) -> Any:
         layer = self.layer
         inputs, outputs = int(np.prod(layer.input_shape)), int(np.prod(layer.output_shape))
-        copied, smashed = -(-inputs // 16) * 16, 2 * (-(-inputs // 16) * 16)
+        copied, smashed = align(inputs), 2 * align(inputs)
+        gradient = smashed + align(outputs // layer.output_shape[0] if rows else outputs)
         low, high = activation_range(layer.activation, layer.output_scale, layer.output_zero_point)
         pairs = [
             quantize_multiplier(float(layer.input_scale) * float(scale) / float(layer.output_scale))
@@ -330,10 +335,12 @@ class NodeBoard:
             "input_scale": float(layer.input_scale),
             "output_scale": float(layer.output_scale),
             "weight_count": layer.weights.size,
+            "gradient_offset": gradient,
             "channel_count": layer.channels,
             "activation": ACTIVATIONS.index(layer.activation),
             "master": master,
         }
+        fields = self._new("struct cl_trainable *", layer_fields)
         head = {
             "ops": ops,
             "cuts": cuts,
@@ -344,11 +351,13 @@ class NodeBoard:
             "sensor_offset": copied,
             "input_scale": float(layer.input_scale),
             "input_zero_point": layer.input_zero_point,
-            "arena_bytes": smashed + -(-outputs // 16) * 16,
+            "arena_bytes": gradient + align(self.lib.cl_train_gradient_bytes(fields)),
         }
+        if rows:
+            head["rows"] = self.lib.cl_conv2d_rows
         model: dict[str, Any] = {"id": bytes(range(32)), "head": head}
         if trainable:
-            model["trainable"] = self._new("struct cl_trainable *", layer_fields)
+            model["trainable"] = fields
         return self._new("struct cl_model *", model)
 
 

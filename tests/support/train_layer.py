@@ -17,7 +17,7 @@ SOURCES = (
     *sorted(SOURCE.glob("train*.c")),
     SOURCE / "float_bits.c",
     SOURCE / "head.c",
-    *(SOURCE / "kernels" / f"{kind}.c" for kind in KINDS),
+    *(SOURCE / "kernels" / f"{name}.c" for name in (*KINDS, "rows")),
 )
 INTERNAL = """
 int32_t cl_quantize_multiplier(float a, float b, float c, int32_t *multiplier, int8_t *shift);
@@ -156,8 +156,9 @@ class CoreTrain:
         self.bytes = bytes_needed if memory_bytes is None else memory_bytes
         self.memory = self.ffi.new("uint64_t[]", [2**64 - 1] * (self.bytes // 8 + 1))
         self.train = self.ffi.new("struct cl_train *")
+        self.gradient = self.ffi.new("uint32_t[]", self.lib.cl_train_gradient_bytes(self.trainable) // 4 + 1)
         self.init_result = self.lib.cl_train_init(
-            self.train, self.trainable, self.config, self.memory, self.bytes
+            self.train, self.trainable, self.config, self.memory, self.bytes, self.gradient
         )
         self.keep.append(params)
 
@@ -191,15 +192,17 @@ class CoreTrain:
             )
         )
 
-    def forward(self, a: np.ndarray) -> tuple[np.ndarray, int]:
-        """Output [positions, channels] and the result."""
+    def forward(self, a: np.ndarray, rows: int | None = None) -> tuple[np.ndarray, int]:
+        """Output [positions, channels], some rows at a time (None: at once), and how many are saturated."""
         height, width, channels = self.layer.output_shape
-        y = np.full((height * width, channels), 99, np.int8)
+        y = np.full((height, width, channels), 99, np.int8)
         scratch = self.ffi.new("int8_t[]", 65536)
-        result = self.lib.cl_train_forward(
-            self.train, self._pointer("int8_t", a), self._pointer("int8_t", y), scratch
-        )
-        return y, int(result)
+        for first in range(0, height, rows or height):
+            part = y[first : first + (rows or height)]
+            at, to = self._pointer("int8_t", a), self._pointer("int8_t", part)
+            assert self.lib.cl_train_forward(self.train, at, to, scratch, first, len(part)) == 0
+        saturated = self.lib.cl_train_saturated(self.train, self._pointer("int8_t", y), y.size)
+        return y.reshape(-1, channels), int(saturated)
 
     def accumulate_row(self, a: np.ndarray, position: int, g: np.ndarray) -> int:
         return int(
@@ -208,11 +211,11 @@ class CoreTrain:
             )
         )
 
-    def accumulate(self, a: np.ndarray, g: np.ndarray) -> int:
+    def accumulate(self, a: np.ndarray, g: np.ndarray, saturated: int = 0) -> int:
         """A whole sample; returns the samples in this step."""
         for position, row in enumerate(g):
             assert self.accumulate_row(a, position, np.ascontiguousarray(row)) == 0
-        return self.end_sample()
+        return self.end_sample(saturated)
 
     def apply(self, gradient_scale: float, rate: float) -> int:
         return int(self.lib.cl_train_apply(self.train, float(gradient_scale), float(rate)))
@@ -220,8 +223,8 @@ class CoreTrain:
     def rescale(self, scale: float, zero_point: int) -> int:
         return int(self.lib.cl_train_rescale(self.train, float(scale), zero_point))
 
-    def end_sample(self) -> int:
-        return int(self.lib.cl_train_end_sample(self.train))
+    def end_sample(self, saturated: int = 0) -> int:
+        return int(self.lib.cl_train_end_sample(self.train, saturated))
 
     def clear(self) -> None:
         self.lib.cl_train_clear(self.train)

@@ -47,7 +47,7 @@ def layers_header(cases: Sequence[tuple[Layer, Config]], steps: int, memory_byte
         text.append(f"static const struct cl_conv_params params{index} = {{{shapes}, {values}, {pointers}}};")
         layers.append(
             f"{{{KINDS.index(layer.kind)}, 1, &params{index}, scale{index}, {_hexed(layer.input_scale)}, "
-            f"{_hexed(layer.output_scale)}, {layer.weights.size}, {layer.channels}, "
+            f"{_hexed(layer.output_scale)}, {layer.weights.size}, 0, {layer.channels}, "
             f"{ACTIVATIONS.index(layer.activation)}, {MASTERS.index(config.master)}}}"
         )
         settings = ", ".join(map(_hexed, (config.momentum, config.beta2, config.epsilon)))
@@ -66,6 +66,9 @@ def _sizes(cases: Sequence[tuple[Layer, Config]]) -> dict[str, int]:
         "LAYER_COUNT": len(layers),
         "INPUT_COUNT": max(int(np.prod(layer.input_shape)) for layer in layers),
         "OUTPUT_COUNT": max(int(np.prod(layer.output_shape)) for layer in layers),
+        "GRADIENT_BYTES": max(
+            68 * (layer.channels + 4) + int(np.prod(layer.output_shape)) for layer in layers
+        ),
         "CHANNEL_COUNT": max(layer.channels for layer in layers),
         "SCRATCH_BYTES": max(
             4 * layer.channels + window for layer, window in zip(layers, windows, strict=True)

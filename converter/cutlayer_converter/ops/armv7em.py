@@ -40,10 +40,22 @@ class Channels:
     away: bool
 
 
-def specialize(lowered: Lowered) -> Lowered:
+def specialize(lowered: Lowered, *, rows: bool = False) -> Lowered:
     """The kernel for Armv7E-M where there is one for this layer, or `lowered` as it is."""
     found = KERNELS.get(lowered.kernel)
-    return (found(lowered) if found else None) or lowered
+    special = (found(lowered) if found else None) or lowered
+    if not rows and special.kernel == "cl_conv2d_armv7em":
+        return replace(special, params=_one_row(special.params))
+    return special
+
+
+def _one_row(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A pointwise convolution over one long row: fewer tiles are left over at ends of rows."""
+    kept = ("kernel_height", "kernel_width", "stride_height", "stride_width")
+    (height, width, depth), channels = params["input"], params["output"][2]
+    if params["line_pitch"] or any(params[name] != 1 for name in kept) or height * width > 65535:
+        return params
+    return {**params, "input": (1, height * width, depth), "output": (1, height * width, channels)}
 
 
 def requantization(lowered: Lowered, weights: NDArray[np.int8]) -> Channels | None:
@@ -128,8 +140,6 @@ def _conv2d(lowered: Lowered) -> Lowered | None:
         return None
     source, output = params["input"], params["output"]
     pointwise = height == width == params["stride_height"] == params["stride_width"] == 1
-    if pointwise and source[0] * source[1] <= 65535:
-        source, output = (1, source[0] * source[1], depth), (1, output[0] * output[1], channels)
     over = [
         (result - 1) * stride + kernel - before - size
         for result, stride, kernel, before, size in (

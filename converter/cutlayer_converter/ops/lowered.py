@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cutlayer_converter.errors import ConvertError
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cutlayer_converter.graph import Graph, Operator, Tensor
+
+# Kernels whose windows give single rows of the output.
+ROW_KERNELS = ("cl_conv2d", "cl_depthwise", "cl_conv2d_armv7em", "cl_depthwise_armv7em")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +50,16 @@ class Lowered:
     activation_min: int = -128
     activation_max: int = 127
     weight_scales: tuple[float, ...] = ()
+
+    @property
+    def row_kernel(self) -> str | None:
+        """The C function that makes some rows of the output alone (cl_row_kernel), where there is one."""
+        return f"{self.kernel}_rows" if self.kernel in ROW_KERNELS else None
+
+    @property
+    def row_count(self) -> int:
+        """Elements of a row of the output: all of one that has no rows."""
+        return prod(self.output.shape[2:]) if len(self.output.shape) == 4 else self.output.count
 
 
 def refuse(graph: Graph, operator: Operator, reason: str, hint: str) -> NoReturn:

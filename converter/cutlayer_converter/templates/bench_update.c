@@ -1,6 +1,7 @@
 // The trainable layer on an emulated Cortex-M, for cutlayer_converter.measure_update: the layer of
 // bench_layer.h, SAMPLES samples and an update, twice. Of the second round it writes lines:
-//   forward TICKS, accumulate TICKS, apply TICKS, bytes BYTES (of its state), stack BYTES.
+//   forward TICKS (row by row), accumulate TICKS, apply TICKS, bytes BYTES (of its state), stack
+//   BYTES.
 #include "bench_machine.h"
 #include "cutlayer/train.h"
 
@@ -8,8 +9,9 @@
 
 static struct cl_train train;
 static uint64_t memory[MEMORY_BYTES / 8];
+static uint32_t gradient[GRADIENT_BYTES / 4];
 static int8_t input[INPUT_COUNT] __attribute__((aligned(16)));
-static int8_t output[OUTPUT_COUNT] __attribute__((aligned(16)));
+static int8_t output[ROW_COUNT] __attribute__((aligned(16)));
 static int8_t scratch[SCRATCH_BYTES] __attribute__((aligned(16)));
 static int8_t g[CHANNELS];
 static uint32_t state;
@@ -31,7 +33,9 @@ static void check(int32_t result)
 static uint32_t forward(void)
 {
     const uint32_t start = TIMER->value;
-    check(cl_train_forward(&train, input, output, scratch));
+    for (uint16_t row = 0; row < layer.params->output.height; row++) {
+        check(cl_train_forward(&train, input, output, scratch, row, 1));
+    }
     return start - TIMER->value;
 }
 
@@ -47,7 +51,7 @@ static uint32_t accumulate(void)
         ticks += start - TIMER->value;
     }
     const uint32_t start = TIMER->value;
-    check(cl_train_end_sample(&train));
+    check(cl_train_end_sample(&train, 0));
     return ticks + start - TIMER->value;
 }
 
@@ -67,8 +71,9 @@ static void everything(void)
 
 static void count(void)
 {
-    const int32_t bytes = cl_train_init(&train, &layer, &config, memory, sizeof memory);
+    const int32_t bytes = cl_train_init(&train, &layer, &config, memory, sizeof memory, gradient);
     check(bytes);
+    check((int32_t)(sizeof gradient - cl_train_gradient_bytes(&layer)));
     for (uint32_t i = 0; i < INPUT_COUNT; i++) {
         input[i] = draw();
     }

@@ -22,6 +22,11 @@ struct cl_engine;
 typedef void (*cl_kernel)(const void *params, const int8_t *input, const int8_t *second,
                           int8_t *output, int8_t *scratch);
 
+// The same for `count` rows of the output from row `first` on, and nothing of the others: for ops
+// whose rows need no more of the input than a window.
+typedef void (*cl_row_kernel)(const void *params, const int8_t *input, int8_t *output,
+                              int8_t *scratch, uint16_t first, uint16_t count);
+
 struct cl_op {
     cl_kernel kernel;
     const void *params; // the kernel's own struct, see cutlayer/kernels.h
@@ -40,7 +45,7 @@ struct cl_cut {
     int8_t activation_max;
     float scale;
     struct cl_shape shape;
-    uint32_t offset; // into the arena
+    uint32_t offset; // into the arena; of one row where the head makes rows
 };
 
 struct cl_head {
@@ -55,13 +60,28 @@ struct cl_head {
     int8_t input_zero_point;
     uint32_t arena_bytes;           // aligned to 16
     const struct cl_engine *engine; // null for a compiled head, see cutlayer/engine.h
+
+    // The last op makes its output a row at a time, as it is asked for, from an input that stays:
+    // the arena holds one row of it. Null: the output is in the arena whole.
+    cl_row_kernel rows;
 };
 
-// Runs ops [first, last) on the arena. Returns `last`, or CL_ERROR_ARGUMENT when out of range.
+// The ops that run whole: all, or all but the last one where that makes rows.
+uint16_t cl_head_whole_ops(const struct cl_head *head);
+
+// Runs ops [first, last) on the arena, last <= cl_head_whole_ops. Returns `last`, or
+// CL_ERROR_ARGUMENT when out of range.
 int32_t cl_head_run(const struct cl_head *head, int8_t *arena, uint16_t first,
                     uint16_t last) CL_CHECK_RESULT;
 
-// Elements of a shape.
+// The smashed data of the deepest cut from element `first` on, when the whole ops have run. Sets
+// `output` and returns how many elements lie there: those to the end of its row, which is made now,
+// or all that are left. CL_ERROR_ARGUMENT when there is no such element.
+int32_t cl_head_output(const struct cl_head *head, int8_t *arena, uint32_t first,
+                       const int8_t **output) CL_CHECK_RESULT;
+
+// Elements of a shape, and of one of its rows.
+uint32_t cl_shape_row(struct cl_shape shape);
 uint32_t cl_shape_count(struct cl_shape shape);
 
 #endif

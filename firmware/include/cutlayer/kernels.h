@@ -134,6 +134,10 @@ void cl_conv2d(const void *params, const int8_t *input, const int8_t *second, in
                int8_t *scratch);
 void cl_depthwise(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
                   int8_t *scratch);
+void cl_conv2d_rows(const void *params, const int8_t *input, int8_t *output, int8_t *scratch,
+                    uint16_t first, uint16_t count);
+void cl_depthwise_rows(const void *params, const int8_t *input, int8_t *output, int8_t *scratch,
+                       uint16_t first, uint16_t count);
 void cl_dense(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
               int8_t *scratch);
 void cl_average_pool(const void *params, const int8_t *input, const int8_t *second, int8_t *output,

@@ -37,12 +37,11 @@
 #define CL_NODE_RING_SLACK_BYTES(seal_bytes)                                                       \
     ((CL_WINDOW_SEND_FRAMES + 2u) * CL_FRAME_BYTES(CL_LINK_HEADER_BYTES + (seal_bytes)))
 
-// Bytes of a node's memory for a head's arena, cl_train_bytes of its trainable layer and its output
-// channels (both 0 without one): what cl_node_bytes returns for a sensor that needs no memory, for
-// static arrays.
+// Bytes of a node's memory for a head's arena and cl_train_bytes of its trainable layer (0 without
+// one): what cl_node_bytes returns for a sensor that needs no memory, for static arrays.
 #define CL_NODE_ALIGN(bytes) (((uint32_t)(bytes) + 15u) & ~(uint32_t)15u)
-#define CL_NODE_BYTES(arena_bytes, train_bytes, channel_count)                                     \
-    (CL_NODE_ALIGN(arena_bytes) + CL_NODE_ALIGN(train_bytes) + CL_NODE_ALIGN(channel_count) +      \
+#define CL_NODE_BYTES(arena_bytes, train_bytes)                                                    \
+    (CL_NODE_ALIGN(arena_bytes) + CL_NODE_ALIGN(train_bytes) +                                     \
      CL_NODE_ALIGN(CL_LINK_BYTES(CL_NODE_MAX_PAYLOAD, CL_NODE_WINDOW_FRAMES)))
 
 // Bytes that a sensor takes beyond the arena which it is lent, from the head's sensor_offset on.

@@ -78,7 +78,6 @@ struct cl_session_config {
     uint32_t recording_count; // that the sensor has
     uint8_t is_live;          // 1 when the sensor takes CL_RECORDING_LIVE
     int8_t *arena;            // [head.arena_bytes]
-    int8_t *row;              // [channel_count of the trainable layer]
     void *train_memory;       // cl_train_bytes for the layer's optimizer_max, aligned to 8
     uint32_t train_bytes;
     struct cl_saver *saver; // null without storage, or without a trainable layer
@@ -100,6 +99,7 @@ struct cl_session {
     int16_t label;
     uint32_t saturated;
     uint32_t crc;         // of the smashed data
+    uint32_t row_held;    // the row of it in the arena, where the head makes rows
     uint8_t head_queued;  // ACTIVATION has been handed to the link
     uint32_t next_queued; // first element that has not
 
@@ -134,8 +134,10 @@ int32_t cl_session_take(struct cl_session *session, const uint8_t *payload, uint
 // The ops of the head that a sample runs: [0, this).
 uint16_t cl_session_op_count(const struct cl_session *session);
 
-// Runs op `op` of the head: the trainable layer from RAM, all others as converted. Returns 0 or
-// negative.
+// Runs op `op` of the head: the trainable layer from RAM, all others as converted. After the last
+// one it knows what ACTIVATION says of the smashed data, and the gradient's mask. Where the head
+// makes rows each row is made here once, and once more whenever a message with it is written.
+// Returns 0 or negative.
 int32_t cl_session_run(struct cl_session *session, uint16_t op) CL_CHECK_RESULT;
 
 // CAPTURING is over: the sample's label, and SENDING. Returns 0 or CL_ERROR_STATE.
@@ -156,7 +158,7 @@ int32_t cl_session_sent(struct cl_session *session) CL_CHECK_RESULT;
 uint32_t cl_session_reply_bytes(const struct cl_link_token *token, uint32_t capacity);
 
 // Writes the payload of a reply. Returns its bytes, or CL_ERROR_MEMORY.
-int32_t cl_session_encode(const struct cl_session *session, const struct cl_link_token *token,
+int32_t cl_session_encode(struct cl_session *session, const struct cl_link_token *token,
                           uint8_t *payload, uint32_t capacity) CL_CHECK_RESULT;
 
 #endif

@@ -52,7 +52,8 @@ struct cl_trainable {
     float input_scale;
     float output_scale; // as converted
     uint32_t weight_count;
-    uint16_t channel_count; // output channels; one bias each
+    uint32_t gradient_offset; // into the arena, aligned to 4: cl_train_gradient_bytes
+    uint16_t channel_count;   // output channels; one bias each
     enum cl_activation activation;
     enum cl_master master;
 };
@@ -91,27 +92,34 @@ struct cl_train {
     float *moment2;          // as master; Adam only
     int32_t *accumulator;    // as master: dW_q, then db_q, without the waiting rows
     struct cl_pair *waiting; // [channels / CL_TRAIN_BLOCK, rounded up][rows / 2][CL_TRAIN_BLOCK]
+    int8_t *row;             // [channel_count]: the gradient's row at hand
+    uint8_t *mask;           // [CL_MASK_BYTES(outputs)]: the outputs without a gradient
     uint32_t waiting_position[CL_TRAIN_ROWS];
     const int8_t *input; // of the waiting rows' sample
     uint8_t waiting_count;
     float beta1_power; // Adam: beta 1 ^ step
     float beta2_power;
-    uint32_t step;                // updates applied so far
-    uint32_t rows_in_step;        // gradient rows added since the last update
-    uint32_t samples_in_step;     // samples ended since the last update
-    uint32_t saturated_in_sample; // of the last forward
-    uint32_t saturated;           // over the samples ended since the last update
+    uint32_t step;            // updates applied so far
+    uint32_t rows_in_step;    // gradient rows added since the last update
+    uint32_t samples_in_step; // samples ended since the last update
+    uint32_t saturated;       // over the samples ended since the last update
 };
 
 // Bytes that cl_train_init needs for `layer` with `optimizer`; aligned to 8. Never fails.
 uint32_t cl_train_bytes(const struct cl_trainable *layer, enum cl_optimizer optimizer);
 
+// Bytes that one sample's gradient takes: rows that wait, the row at hand and the mask. They have
+// to last from the first forward of a sample to cl_train_end_sample and no longer, so they lie in
+// the arena, at cl_trainable.gradient_offset. Never fails.
+uint32_t cl_train_gradient_bytes(const struct cl_trainable *layer);
+
 // Starts from the converted weights: master = weight_scale * w_q, bias likewise; step 0. `memory`
-// is aligned to 8. Until the first update the layer gives the converted head's bytes. Returns the
-// bytes used, or CL_ERROR_MEMORY, CL_ERROR_VALUE.
+// is aligned to 8, `gradient_memory` (cl_train_gradient_bytes, not touched here) to 4. Until the
+// first update the layer gives the converted head's bytes. Returns the bytes of `memory` used, or
+// CL_ERROR_MEMORY, CL_ERROR_VALUE.
 int32_t cl_train_init(struct cl_train *train, const struct cl_trainable *layer,
-                      const struct cl_train_config *config, void *memory,
-                      uint32_t memory_bytes) CL_CHECK_RESULT;
+                      const struct cl_train_config *config, void *memory, uint32_t memory_bytes,
+                      void *gradient_memory) CL_CHECK_RESULT;
 
 // Master weight `parameter` as float32, or the master bias `parameter` - weight_count.
 float cl_train_master(const struct cl_train *train, uint32_t parameter);
@@ -121,10 +129,14 @@ float cl_train_master(const struct cl_train *train, uint32_t parameter);
 int32_t cl_train_configure(struct cl_train *train,
                            const struct cl_train_config *config) CL_CHECK_RESULT;
 
-// Forward of the trainable layer: `input` a, `output` y (both int8, in the arena).
-// Returns the outputs of this sample that the int8 range's end clamped (not a ReLU).
-int32_t cl_train_forward(struct cl_train *train, const int8_t *input, int8_t *output,
-                         int8_t *scratch) CL_CHECK_RESULT;
+// Forward of the trainable layer: rows [first, first + count) of the output y, which go to
+// `output`, from the whole input a (both int8, in the arena). A dense layer has one row. Returns 0
+// or CL_ERROR_ARGUMENT.
+int32_t cl_train_forward(const struct cl_train *train, const int8_t *input, int8_t *output,
+                         int8_t *scratch, uint16_t first, uint16_t count) CL_CHECK_RESULT;
+
+// How many of `count` outputs the int8 range's end clamped (not a ReLU).
+uint32_t cl_train_saturated(const struct cl_train *train, const int8_t *output, uint32_t count);
 
 // Adds one row of the gradient: g[channel_count] at output position `position` (row-major over
 // height and width). `g` is dL/dy / gradient_scale, int8, and already zero where masked. Rows wait
@@ -138,8 +150,9 @@ int32_t cl_train_accumulate(struct cl_train *train, const int8_t *input, uint32_
 // step takes: this / (output height * width). Never fails.
 uint32_t cl_train_rows_max(const struct cl_trainable *layer);
 
-// Ends one sample of the step: adds the rows that still wait. Returns the samples in this step.
-int32_t cl_train_end_sample(struct cl_train *train) CL_CHECK_RESULT;
+// Ends one sample of the step, of which `saturated` outputs were: adds the rows that still wait.
+// Returns the samples in this step.
+int32_t cl_train_end_sample(struct cl_train *train, uint32_t saturated) CL_CHECK_RESULT;
 
 // Drops what has been accumulated since the last update.
 void cl_train_clear(struct cl_train *train);
@@ -151,8 +164,7 @@ void cl_train_clear(struct cl_train *train);
 int32_t cl_train_apply(struct cl_train *train, float gradient_scale,
                        float learning_rate) CL_CHECK_RESULT;
 
-// What a saved state holds of the memory that cl_train_init laid out: all but the accumulator and
-// the rows that wait.
+// What a saved state holds of the memory that cl_train_init laid out: all but the accumulator.
 #define CL_TRAIN_SPANS 3
 
 struct cl_train_span {

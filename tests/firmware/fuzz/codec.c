@@ -21,12 +21,18 @@ static void fuzz_activation(const uint8_t *data, uint32_t bytes)
     }
     uint32_t capacity = chosen_below(2 * COUNT_MAX);
     uint8_t *packed = block_of(capacity ? capacity : 1);
-    uint32_t fit = cl_codec_fit(codec, zero_point, y, count, capacity);
+    struct cl_encoder encoder;
+    cl_codec_begin(&encoder, codec, zero_point, 0, NULL, capacity);
+    uint32_t fit = cl_codec_put(&encoder, y, count);
     check(fit <= count, "no more fits than there is");
     if (fit > 0) {
-        int32_t length = cl_codec_encode(codec, zero_point, y, fit, packed, capacity);
-        check(length > 0 && (uint32_t)length <= capacity, "what fits is encoded");
-        check(cl_codec_decode(codec, zero_point, packed, (uint32_t)length, fit, again) == 0,
+        const uint32_t counted = cl_codec_bytes(&encoder), part = fit / 3;
+        cl_codec_begin(&encoder, codec, zero_point, fit, packed, capacity);
+        check(cl_codec_put(&encoder, y, part) == part, "a part of what fits is encoded");
+        check(cl_codec_put(&encoder, y + part, fit - part) == fit - part, "so is the rest");
+        const uint32_t length = cl_codec_bytes(&encoder);
+        check(length == counted && length <= capacity, "to as many bytes as were counted");
+        check(cl_codec_decode(codec, zero_point, packed, length, fit, again) == 0,
               "what was encoded decodes");
         for (uint32_t i = 0; i < fit; i++) {
             check(again[i] == cl_codec_value(codec & 15, cl_codec_code(codec & 15, y[i])) &&
@@ -36,8 +42,8 @@ static void fuzz_activation(const uint8_t *data, uint32_t bytes)
         reached(REACH_CODED, 1);
     }
     if (fit < count) {
-        check(cl_codec_encode(codec, zero_point, y, fit + 1, packed, capacity) < 0,
-              "one more would not fit");
+        cl_codec_begin(&encoder, codec, zero_point, fit + 1, packed, capacity);
+        check(cl_codec_put(&encoder, y, fit + 1) <= fit, "one more would not fit");
     }
     free(packed);
     free(again);
@@ -49,34 +55,36 @@ static void fuzz_gradient(const uint8_t *data, uint32_t bytes)
 {
     uint8_t codec = (uint8_t)chosen_below(3);
     uint32_t count = 1 + chosen_below(COUNT_MAX);
-    struct cl_mask mask = cl_mask_of(activation_codecs[chosen_below(6)], (int8_t)chosen_below(256),
-                                     (int8_t)chosen_below(256));
+    struct cl_clamp clamp = cl_clamp_of(activation_codecs[chosen_below(6)],
+                                        (int8_t)chosen_below(256), (int8_t)chosen_below(256));
     int8_t *y = block_of(count), *g = block_of(count);
+    uint8_t *mask = block_of(CL_MASK_BYTES(count));
     for (uint32_t i = 0; i < count; i++) {
         y[i] = (int8_t)(noise_u32() & 0xF0u);
+        cl_mask_put(mask, &clamp, i, y + i, 1);
     }
-    uint32_t length = cl_codec_gradient_bytes(codec, &mask, y, count), code = 0;
+    uint32_t length = cl_codec_gradient_bytes(codec, mask, 0, count), code = 0;
     check(length <= count, "a code takes a byte at most");
     uint8_t *packed = block_of(length ? length : 1), *again = block_of(length ? length : 1);
     for (uint32_t i = 0; i < length; i++) {
         packed[i] = bytes ? data[i % bytes] : 0;
     }
     uint32_t first = chosen_below(count + 1);
-    int32_t result = cl_codec_gradient_decode(codec, &mask, y, first, packed, &code, g);
+    int32_t result = cl_codec_gradient_decode(codec, mask, 0, first, packed, &code, g);
     if (result == 0) {
-        result = cl_codec_gradient_decode(codec, &mask, y + first, count - first, packed, &code,
-                                          g + first);
+        result =
+            cl_codec_gradient_decode(codec, mask, first, count - first, packed, &code, g + first);
     }
     check(result == 0 || result == CL_ERROR_VALUE, "a gradient decodes or has a value too low");
     if (result == 0) {
         for (uint32_t i = 0; i < count; i++) {
-            check(g[i] > -128 && (!cl_mask_has(&mask, y[i]) || g[i] == 0), "masked is 0");
+            check(g[i] > -128 && (!(mask[i / 8] >> i % 8 & 1) || g[i] == 0), "masked is 0");
         }
-        check(cl_codec_gradient_encode(codec, &mask, y, count, g, again, length) == (int32_t)length,
+        check(cl_codec_gradient_encode(codec, mask, 0, count, g, again, length) == (int32_t)length,
               "a gradient encodes to as many bytes");
         int8_t *back = block_of(count);
         code = 0;
-        check(cl_codec_gradient_decode(codec, &mask, y, count, again, &code, back) == 0 &&
+        check(cl_codec_gradient_decode(codec, mask, 0, count, again, &code, back) == 0 &&
                   memcmp(back, g, count) == 0,
               "a gradient comes back as it was");
         free(back);
@@ -84,6 +92,7 @@ static void fuzz_gradient(const uint8_t *data, uint32_t bytes)
     }
     free(again);
     free(packed);
+    free(mask);
     free(g);
     free(y);
 }

@@ -146,7 +146,7 @@ void fuzz_node(const uint8_t *data, size_t size)
                                     .memory_bytes = cl_node_bytes(&small_model, SENSOR_BYTES)};
     uint32_t train_bytes = cl_train_bytes(&small_trainable, CL_OPTIMIZER_ADAM);
     uint32_t sensor_offset = small_model.head.sensor_offset;
-    check(config.memory_bytes == CL_NODE_BYTES(SMALL_ARENA, train_bytes, SMALL_CHANNELS) +
+    check(config.memory_bytes == CL_NODE_BYTES(SMALL_ARENA, train_bytes) +
                                      CL_NODE_SENSOR_BYTES(SMALL_ARENA, sensor_offset, SENSOR_BYTES),
           "the macro and the function agree");
     config.memory = block_of(config.memory_bytes);

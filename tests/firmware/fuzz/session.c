@@ -6,7 +6,7 @@
 
 #define PAYLOAD_MAX 952u
 
-static void check_reply(const struct cl_session *session, const struct cl_link_token *reply)
+static void check_reply(struct cl_session *session, const struct cl_link_token *reply)
 {
     uint32_t capacity = chosen_below(2) ? CL_LINK_PAYLOAD_MIN : PAYLOAD_MAX;
     uint8_t *payload = block_of(capacity);
@@ -108,7 +108,6 @@ void fuzz_session(const uint8_t *data, size_t size)
                                        .board = "fuzz",
                                        .recording_count = 8,
                                        .arena = block_of(SMALL_ARENA),
-                                       .row = block_of(SMALL_CHANNELS),
                                        .train_memory = block_of(train_bytes),
                                        .train_bytes = train_bytes};
     memset(config.arena, 0, SMALL_ARENA);
@@ -121,6 +120,5 @@ void fuzz_session(const uint8_t *data, size_t size)
     }
     reached(REACH_ADDED, session.counters[CL_COUNTER_SAMPLES_ADDED]);
     free(config.train_memory);
-    free(config.row);
     free(config.arena);
 }

@@ -38,6 +38,7 @@ const struct cl_trainable small_trainable = {
     .input_scale = 0.02f,
     .output_scale = 0.0427f,
     .weight_count = 20,
+    .gradient_offset = 112,
     .channel_count = 5,
     .activation = CL_ACTIVATION_RELU,
 };
@@ -50,6 +51,6 @@ static const struct cl_cut cuts[2] = {
     {2, -128, -128, 127, 0.0427f, {3, 3, 5}, 96},
 };
 const struct cl_model small_model = {
-    .head = {ops, cuts, 2, 2, {3, 3, 4}, 0, 48, 0.02f, 0, SMALL_ARENA, 0},
+    .head = {ops, cuts, 2, 2, {3, 3, 4}, 0, 48, 0.02f, 0, SMALL_ARENA, 0, cl_conv2d_rows},
     .trainable = &small_trainable,
 };

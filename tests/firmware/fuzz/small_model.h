@@ -5,8 +5,7 @@
 #include "fuzz.h"
 
 #define SMALL_SMASHED 45u // elements at the deepest cut: 3 x 3 x 5
-#define SMALL_ARENA 144u
-#define SMALL_CHANNELS 5u
+#define SMALL_ARENA 256u
 
 extern const struct cl_trainable small_trainable;
 extern const struct cl_model small_model;

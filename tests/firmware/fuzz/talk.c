@@ -55,10 +55,6 @@ static void gradient(const struct talk *talk)
 {
     uint8_t head[16] = {CL_GRADIENT}, piece[8 + SMALL_SMASHED] = {CL_PIECE};
     const struct cl_session *session = talk->session;
-    const struct cl_conv_params *layer = &session->train.params;
-    const int8_t *y = session->config.arena + session->config.model->head.cuts[1].offset;
-    struct cl_mask mask =
-        cl_mask_of(session->activation_codec, layer->activation_min, layer->activation_max);
     head[1] = chosen_below(20) ? session->gradient_codec : (uint8_t)chosen_below(3);
     put_u32(head + 4, SAMPLE_NUMBER);
     put_u32(head + 8, SMALL_SMASHED);
@@ -67,7 +63,7 @@ static void gradient(const struct talk *talk)
     for (uint32_t first = 0; first < SMALL_SMASHED && chosen_below(20) != 0;) {
         uint32_t left = SMALL_SMASHED - first;
         uint32_t count = chosen_below(3) ? left : 1 + chosen_below(left);
-        uint32_t data = cl_codec_gradient_bytes(head[1], &mask, y + first, count);
+        uint32_t data = cl_codec_gradient_bytes(head[1], session->train.mask, first, count);
         piece[2] = (uint8_t)count;
         put_u32(piece + 4, first);
         if (chosen_below(40) == 0) {

@@ -141,6 +141,20 @@ static void add_row(const struct cl_trainable *layer, int32_t *sum, const int8_t
     }
 }
 
+// Rows made one by one are the rows of the whole output.
+static void check_rows(const struct cl_train *train, const int8_t *input, const int8_t *output,
+                       int8_t *scratch)
+{
+    const struct cl_shape out = train->layer->params->output;
+    const uint32_t count = cl_shape_row(out);
+    int8_t *row = block_of(count);
+    for (uint16_t y = 0; y < out.height; y++) {
+        check(cl_train_forward(train, input, row, scratch, y, 1) == 0, "a row is made");
+        check(memcmp(row, output + y * count, count) == 0, "a row is one of the whole");
+    }
+    free(row);
+}
+
 static void fuzz_sample(struct cl_train *train, int8_t *input, int8_t *output, int8_t *scratch,
                         int32_t *sum)
 {
@@ -150,7 +164,8 @@ static void fuzz_sample(struct cl_train *train, int8_t *input, int8_t *output, i
     for (uint32_t i = 0; i < cl_shape_count(layer->params->input); i++) {
         input[i] = (int8_t)noise_u32();
     }
-    check(cl_train_forward(train, input, output, scratch) >= 0, "a layer runs");
+    check(cl_train_forward(train, input, output, scratch, 0, out.height) == 0, "a layer runs");
+    check_rows(train, input, output, scratch);
     for (uint32_t position = 0; position < (uint32_t)out.height * out.width; position++) {
         int extreme = chosen_below(4) == 0;
         for (uint32_t o = 0; o < layer->channel_count; o++) {
@@ -163,7 +178,7 @@ static void fuzz_sample(struct cl_train *train, int8_t *input, int8_t *output, i
     check(cl_train_accumulate(train, input, (uint32_t)out.height * out.width, g) ==
               CL_ERROR_ARGUMENT,
           "there is no such row");
-    check(cl_train_end_sample(train) > 0, "a sample ends");
+    check(cl_train_end_sample(train, 0) > 0, "a sample ends");
     check(memcmp(sum, train->accumulator, 4u * (layer->weight_count + layer->channel_count)) == 0,
           "the gradient is exact");
     reached(REACH_ADDED, 1);
@@ -234,13 +249,15 @@ void fuzz_train(const uint8_t *data, size_t size)
         1e-7f};
     uint32_t bytes = cl_train_bytes(&layer.trainable, config.optimizer);
     uint8_t *memory = block_of(bytes);
+    uint32_t *gradient = block_of(cl_train_gradient_bytes(&layer.trainable));
     int8_t *input = block_of(cl_shape_count(layer.params.input));
     int8_t *output = block_of(cl_shape_count(layer.params.output));
     // As converter/cutlayer_converter/ops/conv2d.py has it.
     int8_t *scratch = block_of(4u * layer.params.output.channels + 2u * layer.params.kernel_height *
                                                                        layer.params.kernel_width *
                                                                        layer.params.input.channels);
-    check(cl_train_init(&train, &layer.trainable, &config, memory, bytes) > 0, "a layer begins");
+    check(cl_train_init(&train, &layer.trainable, &config, memory, bytes, gradient) > 0,
+          "a layer begins");
     while (choices_left()) {
         uint32_t what = chosen_below(8);
         if (what < 4) {
@@ -257,5 +274,6 @@ void fuzz_train(const uint8_t *data, size_t size)
     free(scratch);
     free(output);
     free(input);
+    free(gradient);
     free(memory);
 }

@@ -1,7 +1,5 @@
 #include "cutlayer/codec.h"
 
-#include <string.h>
-
 // A code of width w has 8 >> w bits; 2^w of them are packed in a byte, from the low bits up.
 
 static uint8_t width_of(uint8_t codec)
@@ -66,50 +64,68 @@ int8_t cl_codec_value(uint8_t codec, uint8_t code)
     return (int8_t)(steps[width_of(codec)] * code - 128);
 }
 
-uint32_t cl_codec_fit(uint8_t codec, int8_t zero_point, const int8_t *y, uint32_t count,
-                      uint32_t capacity)
+void cl_codec_begin(struct cl_encoder *encoder, uint8_t codec, int8_t zero_point, uint32_t count,
+                    uint8_t *data, uint32_t capacity)
 {
-    uint8_t width = width_of(codec);
-    if (!(codec & CL_CODEC_SUPPRESSED)) {
-        uint32_t most = capacity << width;
-        return count < most ? count : most;
+    const struct cl_encoder begun = {.data = data,
+                                     .capacity = capacity,
+                                     .count = data ? count : 0,
+                                     .codec = codec,
+                                     .zero = cl_codec_code(codec, zero_point)};
+    *encoder = begun;
+}
+
+// The bytes of `taken` elements with `codes` codes.
+static uint32_t bytes_of(const struct cl_encoder *encoder, uint32_t taken, uint32_t codes)
+{
+    const uint32_t whole = taken > encoder->count ? taken : encoder->count;
+    const uint32_t first = encoder->codec & CL_CODEC_SUPPRESSED ? bitmap_bytes(whole) : 0;
+    return first + packed_bytes(width_of(encoder->codec), codes);
+}
+
+uint32_t cl_codec_bytes(const struct cl_encoder *encoder)
+{
+    return bytes_of(encoder, encoder->taken, encoder->codes);
+}
+
+// Without zero suppression: every element is sent.
+static uint32_t put_all(struct cl_encoder *encoder, const int8_t *y, uint32_t count)
+{
+    const uint8_t width = width_of(encoder->codec);
+    const uint32_t most = encoder->capacity << width, left = most - encoder->taken;
+    count = count < left ? count : left;
+    for (uint32_t i = 0; encoder->data && i < count; i++) {
+        pack(width, encoder->data, encoder->taken + i, cl_codec_code(encoder->codec, y[i]));
     }
-    uint8_t zero = cl_codec_code(codec, zero_point);
-    uint32_t codes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        codes += cl_codec_code(codec, y[i]) != zero;
-        if (bitmap_bytes(i + 1) + packed_bytes(width, codes) > capacity) {
-            return i;
-        }
-    }
+    encoder->taken += count;
+    encoder->codes += count;
     return count;
 }
 
-int32_t cl_codec_encode(uint8_t codec, int8_t zero_point, const int8_t *y, uint32_t count,
-                        uint8_t *data, uint32_t capacity)
+uint32_t cl_codec_put(struct cl_encoder *encoder, const int8_t *y, uint32_t count)
 {
-    uint8_t width = width_of(codec);
-    if (cl_codec_fit(codec, zero_point, y, count, capacity) < count) {
-        return CL_ERROR_MEMORY;
+    const uint8_t width = width_of(encoder->codec);
+    if (!(encoder->codec & CL_CODEC_SUPPRESSED)) {
+        return put_all(encoder, y, count);
     }
-    if (!(codec & CL_CODEC_SUPPRESSED)) {
-        for (uint32_t i = 0; i < count; i++) {
-            pack(width, data, i, cl_codec_code(codec, y[i]));
-        }
-        return (int32_t)packed_bytes(width, count);
-    }
-    uint32_t first = bitmap_bytes(count);
-    uint8_t zero = cl_codec_code(codec, zero_point);
-    uint32_t codes = 0;
-    memset(data, 0, (size_t)first);
+    uint8_t *const bitmap = encoder->data;
     for (uint32_t i = 0; i < count; i++) {
-        uint8_t code = cl_codec_code(codec, y[i]);
-        if (code != zero) {
-            data[i >> 3] = (uint8_t)(data[i >> 3] | 1u << (i & 7u));
-            pack(width, data + first, codes++, code);
+        const uint8_t code = cl_codec_code(encoder->codec, y[i]);
+        const uint32_t at = encoder->taken, is_sent = code != encoder->zero;
+        if (bytes_of(encoder, at + 1, encoder->codes + is_sent) > encoder->capacity) {
+            return i;
         }
+        if (bitmap && (at & 7u) == 0) {
+            bitmap[at >> 3] = 0;
+        }
+        if (bitmap && is_sent) {
+            bitmap[at >> 3] = (uint8_t)(bitmap[at >> 3] | 1u << (at & 7u));
+            pack(width, bitmap + bitmap_bytes(encoder->count), encoder->codes, code);
+        }
+        encoder->taken++;
+        encoder->codes += is_sent;
     }
-    return (int32_t)(first + packed_bytes(width, codes));
+    return count;
 }
 
 int32_t cl_codec_decode(uint8_t codec, int8_t zero_point, const uint8_t *data, uint32_t bytes,
@@ -137,37 +153,46 @@ int32_t cl_codec_decode(uint8_t codec, int8_t zero_point, const uint8_t *data, u
     return 0;
 }
 
-struct cl_mask cl_mask_of(uint8_t activation_codec, int8_t activation_min, int8_t activation_max)
+struct cl_clamp cl_clamp_of(uint8_t activation_codec, int8_t activation_min, int8_t activation_max)
 {
-    struct cl_mask mask = {activation_codec, cl_codec_code(activation_codec, activation_min),
-                           cl_codec_code(activation_codec, activation_max)};
-    return mask;
+    struct cl_clamp clamp = {activation_codec, cl_codec_code(activation_codec, activation_min),
+                             cl_codec_code(activation_codec, activation_max)};
+    return clamp;
 }
 
-int32_t cl_mask_has(const struct cl_mask *mask, int8_t y)
+void cl_mask_put(uint8_t *mask, const struct cl_clamp *clamp, uint32_t first, const int8_t *y,
+                 uint32_t count)
 {
-    uint8_t code = cl_codec_code(mask->activation_codec, y);
-    return code == mask->code_min || code == mask->code_max;
+    for (uint32_t i = first; i < first + count; i++) {
+        const uint8_t code = cl_codec_code(clamp->activation_codec, *y++);
+        const uint8_t bit = (uint8_t)(1u << (i & 7u));
+        const int is_clamped = code == clamp->code_min || code == clamp->code_max;
+        mask[i >> 3] = (uint8_t)(is_clamped ? mask[i >> 3] | bit : mask[i >> 3] & ~bit);
+    }
 }
 
-uint32_t cl_codec_gradient_bytes(uint8_t codec, const struct cl_mask *mask, const int8_t *y,
-                                 uint32_t count)
+static int is_masked(const uint8_t *mask, uint32_t element)
+{
+    return (int)((uint32_t)mask[element >> 3] >> (element & 7u) & 1u);
+}
+
+uint32_t cl_codec_gradient_bytes(uint8_t codec, const uint8_t *mask, uint32_t first, uint32_t count)
 {
     uint32_t codes = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        codes += !cl_mask_has(mask, y[i]);
+    for (uint32_t i = first; i < first + count; i++) {
+        codes += !is_masked(mask, i);
     }
     return packed_bytes(width_of(codec), codes);
 }
 
-int32_t cl_codec_gradient_decode(uint8_t codec, const struct cl_mask *mask, const int8_t *y,
-                                 uint32_t count, const uint8_t *data, uint32_t *code, int8_t *g)
+int32_t cl_codec_gradient_decode(uint8_t codec, const uint8_t *mask, uint32_t first, uint32_t count,
+                                 const uint8_t *data, uint32_t *code, int8_t *g)
 {
     uint8_t width = width_of(codec);
     uint8_t sign = (uint8_t)(0x80u >> (8u - (8u >> width)));
     for (uint32_t i = 0; i < count; i++) {
         g[i] = 0;
-        if (cl_mask_has(mask, y[i])) {
+        if (is_masked(mask, first + i)) {
             continue;
         }
         uint8_t bits = unpack(width, data, (*code)++);
@@ -179,20 +204,20 @@ int32_t cl_codec_gradient_decode(uint8_t codec, const struct cl_mask *mask, cons
     return 0;
 }
 
-int32_t cl_codec_gradient_encode(uint8_t codec, const struct cl_mask *mask, const int8_t *y,
-                                 uint32_t count, const int8_t *g, uint8_t *data, uint32_t capacity)
+int32_t cl_codec_gradient_encode(uint8_t codec, const uint8_t *mask, uint32_t first, uint32_t count,
+                                 const int8_t *g, uint8_t *data, uint32_t capacity)
 {
     uint8_t width = width_of(codec);
     int8_t most = (int8_t)((0x80u >> (8u - (8u >> width))) - 1u);
     uint32_t codes = 0;
-    if (cl_codec_gradient_bytes(codec, mask, y, count) > capacity) {
+    if (cl_codec_gradient_bytes(codec, mask, first, count) > capacity) {
         return CL_ERROR_MEMORY;
     }
     for (uint32_t i = 0; i < count; i++) {
         if (g[i] > most || g[i] < -most) {
             return CL_ERROR_VALUE;
         }
-        if (!cl_mask_has(mask, y[i])) {
+        if (!is_masked(mask, first + i)) {
             pack(width, data, codes++, (uint8_t)g[i]);
         }
     }

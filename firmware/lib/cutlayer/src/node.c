@@ -18,7 +18,6 @@ enum phase { PHASE_START = 0, PHASE_SENSOR = 1, PHASE_HEAD = 2 };
 struct parts {
     uint8_t *arena;
     uint8_t *train;
-    uint8_t *row;
     uint8_t *link;
     uint32_t train_bytes;
     uint32_t bytes; // of all
@@ -45,7 +44,6 @@ static struct parts layout(const struct cl_model *model, uint32_t sensor_bytes,
               head->arena_bytes +
                   CL_NODE_SENSOR_BYTES(head->arena_bytes, head->sensor_offset, sensor_bytes));
     parts.train = carve(&parts, memory, parts.train_bytes);
-    parts.row = carve(&parts, memory, layer ? layer->channel_count : 0);
     parts.link = carve(&parts, memory, CL_LINK_BYTES(max_payload, CL_NODE_WINDOW_FRAMES));
     return parts;
 }
@@ -79,7 +77,12 @@ static int32_t encode(void *context, const struct cl_link_token *token, uint8_t 
     counters[CL_COUNTER_BYTES_RECEIVED] = node->link.bytes_received;
     counters[CL_COUNTER_BYTES_SENT] = node->link.bytes_sent;
     counters[CL_COUNTER_STACK_BYTES] = port->stack_bytes ? port->stack_bytes(port->context) : 0;
-    return cl_session_encode(&node->session, token, payload, capacity);
+    const uint32_t start = ticks(node);
+    const int32_t bytes = cl_session_encode(&node->session, token, payload, capacity);
+    if (node->session.state == CL_STATE_SENDING) {
+        counters[CL_COUNTER_HEAD_TICKS] += ticks(node) - start;
+    }
+    return bytes;
 }
 
 static void send(struct cl_node *node, const struct cl_link_token *token)
@@ -187,7 +190,6 @@ int32_t cl_node_init(struct cl_node *node, const struct cl_node_config *config)
         .recording_count = config->sensor->recording_count,
         .is_live = config->sensor->is_live != 0,
         .arena = (int8_t *)parts.arena,
-        .row = (int8_t *)parts.row,
         .train_memory = parts.train,
         .train_bytes = parts.train_bytes,
         .saver = model->trainable ? config->saver : 0,

@@ -126,15 +126,13 @@ static int32_t load_spans(const struct cl_saver *saver, struct cl_session *sessi
 // Returns 0, CL_ERROR_VALUE (nothing changed), or CL_ERROR_STORAGE (the converted weights).
 static int32_t load(struct cl_saver *saver, struct cl_session *session, uint8_t slot)
 {
-    const struct cl_session_config *config = &session->config;
     uint8_t head[CL_SAVER_HEAD_BYTES];
     if (!is_ours(saver, session, slot, head) || cl_slots_check(&saver->slots, slot) < 0) {
         return CL_ERROR_VALUE;
     }
     const struct cl_train_config train = {optimizer_of(head), cl_get_f32(head + 44),
                                           cl_get_f32(head + 48), cl_get_f32(head + 52)};
-    if (cl_train_init(&session->train, config->model->trainable, &train, config->train_memory,
-                      config->train_bytes) < 0) {
+    if (cl_session_restart(session, &train) < 0) {
         return CL_ERROR_VALUE;
     }
     if (load_spans(saver, session, slot, head) < 0) {

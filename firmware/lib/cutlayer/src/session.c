@@ -1,7 +1,6 @@
 #include "cutlayer/session.h"
 
 #include "bytes.h"
-#include "cutlayer/sensor.h"
 #include "session_state.h"
 
 static void drop_step(struct cl_session *session)
@@ -11,10 +10,17 @@ static void drop_step(struct cl_session *session)
     }
 }
 
+int32_t cl_session_restart(struct cl_session *session, const struct cl_train_config *config)
+{
+    const struct cl_trainable *layer = session->config.model->trainable;
+    return cl_train_init(&session->train, layer, config, session->config.train_memory,
+                         session->config.train_bytes,
+                         session->config.arena + layer->gradient_offset);
+}
+
 int32_t cl_session_start_over(struct cl_session *session)
 {
-    const struct cl_session_config *config = &session->config;
-    const struct cl_trainable *layer = config->model->trainable;
+    const struct cl_trainable *layer = session->config.model->trainable;
     session->configured = 0;
     session->has_applied = 0;
     session->run = 0;
@@ -22,8 +28,7 @@ int32_t cl_session_start_over(struct cl_session *session)
         return 0;
     }
     struct cl_train_config train = {layer->optimizer_max, 0.9f, 0.999f, 1e-7f};
-    int32_t result =
-        cl_train_init(&session->train, layer, &train, config->train_memory, config->train_bytes);
+    int32_t result = cl_session_restart(session, &train);
     return result < 0 ? result : 0;
 }
 
@@ -76,8 +81,7 @@ static int32_t on_configure(struct cl_session *session, const struct cl_message 
         }
         // Before its first CONFIGURE a board has nothing to keep.
         int32_t result = configure->restart || !session->configured
-                             ? cl_train_init(&session->train, layer, &train, config->train_memory,
-                                             config->train_bytes)
+                             ? cl_session_restart(session, &train)
                              : cl_train_configure(&session->train, &train);
         if (result < 0) {
             return result;
@@ -103,112 +107,6 @@ static int32_t on_sample(struct cl_session *session, const struct cl_message *me
     }
     session->sample = message->as.sample;
     return 0;
-}
-
-// (norm / scale)^2: what the sum of g^2 may come to. A sum beyond 32 bits is never taken.
-static uint32_t squares_max(float scale)
-{
-    float ratio = CL_GRADIENT_NORM_MAX / scale;
-    float most = ratio * ratio;
-    return most < 4294967296.0f ? (uint32_t)most : UINT32_MAX;
-}
-
-static int32_t on_gradient(struct cl_session *session, const struct cl_message *message,
-                           struct cl_link_token *reply)
-{
-    const struct cl_gradient *gradient = &message->as.gradient;
-    (void)reply;
-    if (gradient->sample != session->sample.sample) {
-        return CL_ERROR_SAMPLE;
-    }
-    if (gradient->codec != session->gradient_codec ||
-        gradient->count != cl_shape_count(cl_session_deepest_cut(session)->shape) ||
-        (session->train.samples_in_step > 0 && gradient->scale != session->gradient_scale)) {
-        return CL_ERROR_VALUE;
-    }
-    session->gradient_scale = gradient->scale;
-    session->squares_left = squares_max(gradient->scale);
-    session->gradient_next = 0;
-    return 0;
-}
-
-// Takes the row at hand off what the gradient's norm may come to. Returns 0 or CL_ERROR_LIMIT.
-static int32_t charge_row(struct cl_session *session, uint32_t channels)
-{
-    uint32_t squares = 0; // fits: at most 65,535 channels
-    for (uint32_t i = 0; i < channels; i++) {
-        const int16_t g = session->config.row[i];
-        squares += (uint32_t)(g * g);
-    }
-    if (squares > session->squares_left) {
-        return CL_ERROR_LIMIT;
-    }
-    session->squares_left -= squares;
-    return 0;
-}
-
-// Adds `count` elements of the gradient to the row at hand, and the row to the accumulator when it
-// is whole.
-static int32_t add_to_row(struct cl_session *session, const struct cl_mask *mask, uint32_t count,
-                          const uint8_t *data, uint32_t *code)
-{
-    const struct cl_head *head = &session->config.model->head;
-    uint32_t channels = session->config.model->trainable->channel_count;
-    uint32_t channel = session->gradient_next % channels;
-    const int8_t *y =
-        session->config.arena + cl_session_deepest_cut(session)->offset + session->gradient_next;
-    const int8_t *input = session->config.arena + head->ops[head->op_count - 1].input;
-    int32_t result = cl_codec_gradient_decode(session->gradient_codec, mask, y, count, data, code,
-                                              session->config.row + channel);
-    if (result < 0) {
-        return result;
-    }
-    session->gradient_next += count;
-    if (channel + count < channels) {
-        return 0;
-    }
-    result = charge_row(session, channels);
-    if (result < 0) {
-        return result;
-    }
-    return cl_train_accumulate(&session->train, input, session->gradient_next / channels - 1,
-                               session->config.row);
-}
-
-static int32_t on_piece(struct cl_session *session, const struct cl_message *message,
-                        struct cl_link_token *reply)
-{
-    const struct cl_piece *piece = &message->as.piece;
-    const struct cl_cut cut = cl_session_cut(session);
-    const int8_t *y = session->config.arena + cut.offset;
-    uint32_t total = cl_shape_count(cut.shape);
-    uint32_t channels = session->config.model->trainable->channel_count;
-    struct cl_mask mask =
-        cl_mask_of(session->activation_codec, cut.activation_min, cut.activation_max);
-    uint32_t code = 0;
-    (void)reply;
-    if (piece->first != session->gradient_next || piece->count > total - piece->first) {
-        return CL_ERROR_VALUE;
-    }
-    if (piece->data_bytes !=
-        cl_codec_gradient_bytes(session->gradient_codec, &mask, y + piece->first, piece->count)) {
-        return CL_ERROR_LENGTH;
-    }
-    for (uint32_t left = piece->count; left > 0;) {
-        uint32_t room = channels - session->gradient_next % channels;
-        uint32_t count = left < room ? left : room;
-        int32_t result = add_to_row(session, &mask, count, piece->data, &code);
-        if (result < 0) {
-            return result;
-        }
-        left -= count;
-    }
-    if (session->gradient_next < total) {
-        return 0;
-    }
-    int32_t result = cl_train_end_sample(&session->train);
-    session->counters[CL_COUNTER_SAMPLES_ADDED]++;
-    return result < 0 ? result : cl_session_event(session, CL_EVENT_ADDED);
 }
 
 uint32_t cl_session_weights_crc(const struct cl_session *session)
@@ -343,8 +241,8 @@ static const struct rule {
     {CL_HELLO, GREETED | READY | AWAITING, SAME, on_hello},
     {CL_CONFIGURE, GREETED | READY | AWAITING, CL_STATE_READY, on_configure},
     {CL_SAMPLE, READY | AWAITING, CL_STATE_CAPTURING, on_sample},
-    {CL_GRADIENT, AWAITING, CL_STATE_ADDING, on_gradient},
-    {CL_PIECE, ADDING, SAME, on_piece},
+    {CL_GRADIENT, AWAITING, CL_STATE_ADDING, cl_session_on_gradient},
+    {CL_PIECE, ADDING, SAME, cl_session_on_piece},
     {CL_APPLY, READY, SAME, on_apply},
     {CL_CLEAR, READY | AWAITING, CL_STATE_READY, on_clear},
     {CL_RESCALE, READY, SAME, on_rescale},
@@ -446,71 +344,4 @@ int32_t cl_session_take(struct cl_session *session, const uint8_t *payload, uint
         result = cl_session_event(session, CL_EVENT_DROPPED);
     }
     return 1;
-}
-
-// --- a sample ---
-
-uint16_t cl_session_op_count(const struct cl_session *session)
-{
-    return session->config.model->head.cuts[session->cut].op_count;
-}
-
-int32_t cl_session_run(struct cl_session *session, uint16_t op)
-{
-    const struct cl_head *head = &session->config.model->head;
-    int8_t *arena = session->config.arena;
-    if (!cl_session_runs_trainable(session) || op + 1 != head->op_count) {
-        int32_t result = cl_head_run(head, arena, op, (uint16_t)(op + 1));
-        session->saturated = 0;
-        return result < 0 ? result : 0;
-    }
-    const struct cl_op *last = &head->ops[op];
-    int32_t result = cl_train_forward(&session->train, arena + last->input, arena + last->output,
-                                      arena + last->scratch);
-    session->saturated = result < 0 ? 0 : (uint32_t)result;
-    return result < 0 ? result : 0;
-}
-
-int32_t cl_session_captured(struct cl_session *session, int32_t label)
-{
-    const struct cl_cut cut = cl_session_cut(session);
-    session->label = (int16_t)(label < 0 || label > INT16_MAX ? CL_LABEL_NONE : label);
-    session->crc = cl_crc32(0, session->config.arena + cut.offset, cl_shape_count(cut.shape));
-    session->head_queued = 0;
-    session->next_queued = 0;
-    session->counters[CL_COUNTER_SAMPLES_CAPTURED]++;
-    return cl_session_event(session, CL_EVENT_CAPTURED);
-}
-
-int32_t cl_session_failed(struct cl_session *session, int32_t code, struct cl_link_token *reply)
-{
-    cl_session_refuse(session, CL_SAMPLE, CL_ERROR_SENSOR, (uint32_t)code, reply);
-    return cl_session_event(session, CL_EVENT_FAILED);
-}
-
-int32_t cl_session_next(struct cl_session *session, uint32_t capacity, struct cl_link_token *token)
-{
-    const struct cl_cut cut = cl_session_cut(session);
-    uint32_t left = cl_shape_count(cut.shape) - session->next_queued;
-    if (!session->head_queued) {
-        session->head_queued = 1;
-        *token = cl_session_token(CL_ACTIVATION, 0, 0, 0);
-        return 1;
-    }
-    if (left == 0) {
-        return 0;
-    }
-    // Fits u16: even a bit an element, 4096 bytes hold fewer than 2^15.
-    uint32_t count = cl_codec_fit(session->activation_codec, cut.zero_point,
-                                  session->config.arena + cut.offset + session->next_queued, left,
-                                  capacity - CL_PIECE_BYTES);
-    *token = cl_session_token(CL_PIECE, 0, session->next_queued, count);
-    session->next_queued += count;
-    return 1;
-}
-
-int32_t cl_session_sent(struct cl_session *session)
-{
-    return cl_session_event(session, session->sample.mode == CL_MODE_TRAIN ? CL_EVENT_AWAITED
-                                                                           : CL_EVENT_SENT);
 }

@@ -69,15 +69,24 @@ static int32_t encode_activation(const struct cl_session *session, uint8_t *payl
     return cl_activation_encode(&activation, payload);
 }
 
-static int32_t encode_piece(const struct cl_session *session, const struct cl_link_token *token,
+static int32_t encode_piece(struct cl_session *session, const struct cl_link_token *token,
                             uint8_t *payload, uint32_t capacity)
 {
     const struct cl_cut cut = cl_session_cut(session);
-    const int8_t *y = session->config.arena + cut.offset + token->first;
-    int32_t bytes = cl_codec_encode(session->activation_codec, cut.zero_point, y, token->count,
-                                    payload + CL_PIECE_BYTES, capacity - CL_PIECE_BYTES);
-    return bytes < 0 ? bytes
-                     : bytes + cl_piece_encode((uint16_t)token->count, token->first, payload);
+    struct cl_encoder encoder;
+    cl_codec_begin(&encoder, session->activation_codec, cut.zero_point, token->count,
+                   payload + CL_PIECE_BYTES, capacity - CL_PIECE_BYTES);
+    while (encoder.taken < token->count) {
+        const int8_t *y;
+        const uint32_t left = token->count - encoder.taken;
+        const uint32_t there = cl_session_smashed(session, token->first + encoder.taken, &y);
+        const uint32_t count = there < left ? there : left;
+        if (cl_codec_put(&encoder, y, count) < count) {
+            return CL_ERROR_MEMORY;
+        }
+    }
+    return (int32_t)cl_codec_bytes(&encoder) +
+           cl_piece_encode((uint16_t)token->count, token->first, payload);
 }
 
 uint32_t cl_session_section(const struct cl_session *session, uint8_t section, const void **data)
@@ -138,7 +147,7 @@ uint32_t cl_session_reply_bytes(const struct cl_link_token *token, uint32_t capa
     return kind == CL_PIECE || kind == CL_DATA_READ ? capacity : CL_WELCOME_BYTES;
 }
 
-int32_t cl_session_encode(const struct cl_session *session, const struct cl_link_token *token,
+int32_t cl_session_encode(struct cl_session *session, const struct cl_link_token *token,
                           uint8_t *payload, uint32_t capacity)
 {
     if (capacity < CL_LINK_PAYLOAD_MIN) {

@@ -49,6 +49,20 @@ uint32_t cl_session_section(const struct cl_session *session, uint8_t section, c
 void cl_session_refuse(struct cl_session *session, uint8_t about, int32_t code, uint32_t detail,
                        struct cl_link_token *reply);
 
+// The smashed data of the pending sample from element `first` on: sets `y`, and returns how many
+// elements lie there, at least 1; they stay until it is asked again.
+uint32_t cl_session_smashed(struct cl_session *session, uint32_t first, const int8_t **y);
+
+// GRADIENT and PIECE. They return as every handler of session.c does.
+int32_t cl_session_on_gradient(struct cl_session *session, const struct cl_message *message,
+                               struct cl_link_token *reply) CL_CHECK_RESULT;
+int32_t cl_session_on_piece(struct cl_session *session, const struct cl_message *message,
+                            struct cl_link_token *reply) CL_CHECK_RESULT;
+
+// The converted weights with an optimizer's settings. Returns what cl_train_init does.
+int32_t cl_session_restart(struct cl_session *session,
+                           const struct cl_train_config *config) CL_CHECK_RESULT;
+
 // The converted weights, step 0. Returns 0 or an error of cl_train_init.
 int32_t cl_session_start_over(struct cl_session *session) CL_CHECK_RESULT;
 

@@ -2,6 +2,7 @@
 #include "train_state.h"
 
 #include "bfloat16.h"
+#include "cutlayer/codec.h"
 
 static bool config_is_valid(const struct cl_train_config *config)
 {
@@ -31,17 +32,22 @@ static uint32_t waiting_count(const struct cl_trainable *layer)
 
 uint32_t cl_train_bytes(const struct cl_trainable *layer, enum cl_optimizer optimizer)
 {
-    // Words: the accumulator; bias, multiplier and weight scale; the waiting rows. Then master and
-    // one or two moments, words or halves; then int8.
-    const uint32_t words =
-        parameter_count(layer) + 3u * layer->channel_count + waiting_count(layer);
+    // Words: the accumulator; bias, multiplier and weight scale. Then master and one or two
+    // moments, words or halves; then int8.
+    const uint32_t words = parameter_count(layer) + 3u * layer->channel_count;
     const uint32_t vectors = optimizer == CL_OPTIMIZER_ADAM ? 3 : 2;
     const uint32_t size = layer->master == CL_MASTER_BFLOAT16 ? 2 : 4;
     const uint32_t bytes = 4u * words + (size * vectors + 1u) * parameter_count(layer);
     return (bytes + 7u) & ~(uint32_t)7u;
 }
 
-static void lay_out(struct cl_train *train, void *memory)
+uint32_t cl_train_gradient_bytes(const struct cl_trainable *layer)
+{
+    const uint32_t outputs = cl_shape_count(layer->params->output);
+    return 4u * waiting_count(layer) + layer->channel_count + CL_MASK_BYTES(outputs);
+}
+
+static void lay_out(struct cl_train *train, void *memory, void *gradient_memory)
 {
     const struct cl_trainable *layer = train->layer;
     const uint32_t count = parameter_count(layer);
@@ -55,8 +61,9 @@ static void lay_out(struct cl_train *train, void *memory)
     integers += layer->channel_count;
     train->multiplier = integers;
     integers += layer->channel_count;
-    train->waiting = (struct cl_pair *)(void *)integers;
-    integers += waiting_count(layer);
+    train->waiting = gradient_memory;
+    train->row = (int8_t *)gradient_memory + 4u * waiting_count(layer);
+    train->mask = (uint8_t *)train->row + layer->channel_count;
 
     if (layer->master == CL_MASTER_BFLOAT16) {
         uint16_t *halves = (uint16_t *)(void *)integers;
@@ -108,7 +115,8 @@ float cl_train_master(const struct cl_train *train, uint32_t parameter)
 }
 
 int32_t cl_train_init(struct cl_train *train, const struct cl_trainable *layer,
-                      const struct cl_train_config *config, void *memory, uint32_t memory_bytes)
+                      const struct cl_train_config *config, void *memory, uint32_t memory_bytes,
+                      void *gradient_memory)
 {
     if (!config_is_valid(config) || config->optimizer > layer->optimizer_max) {
         return CL_ERROR_VALUE;
@@ -121,7 +129,7 @@ int32_t cl_train_init(struct cl_train *train, const struct cl_trainable *layer,
     memset(memory, 0, (size_t)bytes);
     train->layer = layer;
     train->config = *config;
-    lay_out(train, memory);
+    lay_out(train, memory, gradient_memory);
 
     const struct cl_conv_params *converted = layer->params;
     memcpy(train->weights, converted->weights, (size_t)layer->weight_count);
@@ -161,32 +169,36 @@ int32_t cl_train_configure(struct cl_train *train, const struct cl_train_config 
     return CL_OK;
 }
 
-int32_t cl_train_forward(struct cl_train *train, const int8_t *input, int8_t *output,
-                         int8_t *scratch)
+int32_t cl_train_forward(const struct cl_train *train, const int8_t *input, int8_t *output,
+                         int8_t *scratch, uint16_t first, uint16_t count)
 {
     const struct cl_conv_params *params = &train->params;
+    if (count == 0 || first + (uint32_t)count > params->output.height) {
+        return CL_ERROR_ARGUMENT;
+    }
     switch (train->layer->kind) {
     case CL_LAYER_CONV2D:
-        cl_conv2d(params, input, NULL, output, scratch);
-        break;
+        cl_conv2d_rows(params, input, output, scratch, first, count);
+        return CL_OK;
     case CL_LAYER_DEPTHWISE:
-        cl_depthwise(params, input, NULL, output, scratch);
-        break;
+        cl_depthwise_rows(params, input, output, scratch, first, count);
+        return CL_OK;
     case CL_LAYER_DENSE:
         cl_dense(params, input, NULL, output, scratch);
-        break;
+        return CL_OK;
     default:
         return CL_ERROR_ARGUMENT;
     }
+}
 
+uint32_t cl_train_saturated(const struct cl_train *train, const int8_t *output, uint32_t count)
+{
     const struct cl_range range = cl_activation_range(train->layer->activation, train->output_scale,
-                                                      params->output_zero_point);
-    const uint32_t count = cl_shape_count(params->output);
+                                                      train->params.output_zero_point);
     uint32_t saturated = 0;
     for (uint32_t i = 0; i < count && (range.low_saturates || range.high_saturates); i++) {
         saturated += (uint32_t)((range.low_saturates && output[i] == INT8_MIN) ||
                                 (range.high_saturates && output[i] == INT8_MAX));
     }
-    train->saturated_in_sample = saturated;
-    return (int32_t)saturated;
+    return saturated;
 }

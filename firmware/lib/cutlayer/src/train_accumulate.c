@@ -324,14 +324,13 @@ uint32_t cl_train_rows_max(const struct cl_trainable *layer)
     return (uint32_t)(INT32_MAX / (128 * (above > below ? above : below)));
 }
 
-int32_t cl_train_end_sample(struct cl_train *train)
+int32_t cl_train_end_sample(struct cl_train *train, uint32_t saturated)
 {
     if (train->waiting_count) {
         add_waiting(train);
     }
     train->samples_in_step++;
-    train->saturated += train->saturated_in_sample;
-    train->saturated_in_sample = 0;
+    train->saturated += saturated;
     return (int32_t)train->samples_in_step;
 }
 
@@ -342,6 +341,5 @@ void cl_train_clear(struct cl_train *train)
     train->waiting_count = 0;
     train->rows_in_step = 0;
     train->samples_in_step = 0;
-    train->saturated_in_sample = 0;
     train->saturated = 0;
 }
