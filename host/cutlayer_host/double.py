@@ -22,6 +22,8 @@ from cutlayer_host.board_messages import (
     Cleared,
     Configured,
     DataRead,
+    Forgotten,
+    Provisioned,
     Rescaled,
     Restored,
     RunStep,
@@ -31,12 +33,15 @@ from cutlayer_host.board_messages import (
 )
 from cutlayer_host.codes import NO_LABEL, ErrorCode, Flag, Kind, Mode
 from cutlayer_host.errors import ProtocolError
+from cutlayer_host.guard import BoardGuard
 from cutlayer_host.host_messages import (
     Apply,
     Clear,
     Configure,
+    Forget,
     Gradient,
     Hello,
+    Provision,
     Read,
     Rescale,
     Restore,
@@ -56,7 +61,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cutlayer_host.body import Parameters
-    from cutlayer_host.guard import BoardGuard
     from cutlayer_host.link import LinkEvent
     from cutlayer_host.transports import Transport
 
@@ -113,6 +117,7 @@ class BoardDouble:
         self.converted_scale = scale
         self.zero_point = zero_point
         self.link = Link(Role.BOARD, parameters, rng=rng, guard=guard)
+        self._next_guard: list[BoardGuard | None] = []  # what the present connection ends for, if it has to
         self.taken: dict[Kind, int] = {}
         self.last_step = 0
         self.run = 0
@@ -128,6 +133,8 @@ class BoardDouble:
             Rescale: self._rescale,
             Save: self._save,
             Restore: self._restore,
+            Provision: self._provision,
+            Forget: self._forget,
             Read: self._read,
             Stats: self._stats,
         }
@@ -150,6 +157,9 @@ class BoardDouble:
                 self._take(event.payload)
             else:
                 self._drop_connection()
+        if self._next_guard and self.link.idle:
+            self._drop_connection()
+            self.link = Link(Role.BOARD, self.link.parameters, guard=self._next_guard.pop())
         self.seconds += time.perf_counter() - began
         return events
 
@@ -175,7 +185,7 @@ class BoardDouble:
         self.run = 0
         self.power_cut = False
         self._drop_connection()
-        self.link = Link(Role.BOARD, self.link.parameters)
+        self.link = Link(Role.BOARD, self.link.parameters, guard=self.link.guard)
         if self.storage:
             self._take_back(self.storage[0])
 
@@ -213,7 +223,7 @@ class BoardDouble:
 
     def _check_state(self, message: Message) -> None:
         greeted = self._greeted or isinstance(message, Hello)
-        free = isinstance(message, (Hello, Configure, Read, Restore, Stats))
+        free = isinstance(message, (Hello, Configure, Read, Restore, Stats, Provision, Forget))
         if not greeted or not (free or self._configuration) or type(message) not in self._handlers:
             raise _refusal(message, ErrorCode.STATE)
 
@@ -354,6 +364,18 @@ class BoardDouble:
                 self._send(Restored(run=self.run, step=self.last_step, weights_crc=self.weights_crc))
                 return
         raise _refusal(message, ErrorCode.VALUE)
+
+    def _provision(self, message: Provision) -> None:
+        if not any(message.device_id):
+            raise _refusal(message, ErrorCode.VALUE)
+        self.device_id = message.device_id
+        self._next_guard = [BoardGuard(message.device_id, message.key)]
+        self._send(Provisioned(device_id=message.device_id))
+
+    def _forget(self, _: Forget) -> None:
+        self.device_id = bytes(8)
+        self._next_guard = [None]
+        self._send(Forgotten())
 
     def _read(self, message: Read) -> None:
         section = self.bias.tobytes()

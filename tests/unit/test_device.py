@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from double_board import RECORDINGS, double_board, reached
+from double_board import RECORDINGS, Reach, double_board, reached
 
 from cutlayer_host.body import Parameters
 from cutlayer_host.codes import ErrorCode, Kind, Section, SensorCode
@@ -264,3 +264,18 @@ async def test_a_device_with_its_key_is_used_as_ever() -> None:
         await device.configure(Configure(restart=True))
         assert (await sample(device)).values.shape == (64,)
         assert device.session.link.seal is not None
+
+
+async def test_a_board_takes_a_key_and_drops_it() -> None:
+    board, key = double_board(), bytes(range(32))
+    async with Reach(board) as reach:
+        device = await reach.device()
+        assert (await device.provision(bytes([1] * 8), key)).device_id == bytes([1] * 8)
+        with pytest.raises(KeyMismatch):
+            await reach.device()
+        with pytest.raises(KeyMismatch):
+            await reach.device(key=lambda _: bytes(32))
+        sealed = await reach.device(key=lambda _: key)
+        assert sealed.session.link.seal is not None
+        await sealed.forget()
+        assert (await reach.device()).welcome.device_id == bytes(8)
