@@ -67,7 +67,7 @@ class BoardSpec:
     machine: str | None
     serial: int
     instructions_per_tick: float | None
-    instruction_set: Literal["portable", "armv7e-m"]
+    instruction_set: Literal["portable", "long-multiply", "armv7e-m"]
     clock_hz: int
     baud: int | None
     eeprom_bytes: int

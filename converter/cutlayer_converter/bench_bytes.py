@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 @click.option(
     "--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD", help="To run on."
 )
+@click.option("--portable", is_flag=True, help="Plain C with long multiplications, here and in QEMU.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench_bytes(*, models: tuple[Path, ...], inputs: int, seed: int, board_name: str, as_json: bool) -> None:
+def bench_bytes(
+    *, models: tuple[Path, ...], inputs: int, seed: int, board_name: str, portable: bool, as_json: bool
+) -> None:
     """Compare int8 MODELS with TFLM, byte by byte.
 
     Each runs natively with the portable kernels and in QEMU with the board's, and is compared at every cut.
@@ -48,12 +51,19 @@ def bench_bytes(*, models: tuple[Path, ...], inputs: int, seed: int, board_name:
             def show(done: int, name: str = path.stem, status: Any = status) -> None:
                 status.update(f"{name}: {done:,} of {inputs:,} inputs")
 
-            figures = measure_bytes(path.read_bytes(), inputs, spec, seed=seed, progress=show)
+            figures = measure_bytes(
+                path.read_bytes(), inputs, spec, portable=portable, seed=seed, progress=show
+            )
         found[path.stem] = _values(figures)
     total = sum(one["differing"] for one in found.values())
     if as_json:
         print_json(
-            {"board": spec.name, "instruction_set": spec.instruction_set, "seed": seed, "inputs": inputs}
+            {
+                "board": spec.name,
+                "instruction_set": "long-multiply" if portable else spec.instruction_set,
+                "seed": seed,
+                "inputs": inputs,
+            }
             | {"differing": total, "models": found}
         )
         return

@@ -89,7 +89,7 @@ def _one(path: Path, board: Any, input_path: Path | None, portable: bool) -> tup
 
     tflite = path.read_bytes()
     samples = _samples(read_graph(tflite).input.shape, input_path)
-    instruction_set: InstructionSet = "portable" if portable else board.instruction_set
+    instruction_set: InstructionSet = "long-multiply" if portable else board.instruction_set
     figures = measure_head(tflite, samples, board, instruction_set, simd=not portable)
     different = _differences(tflite, samples, figures.outputs)
     values = _values(figures)

@@ -5,7 +5,8 @@ head.tflite          the int8 head: any TensorFlow Lite Micro runs it
 head.keras           the head in float, for `cutlayer export`
 tail.keras           the tail, taking float32 activations of the cut
 firmware/            cutlayer_model.c and .h: the compiled head, for any processor
-firmware/armv7e-m/   the same with weights laid out for the kernels of that instruction set
+firmware/armv7e-m/   the same with weights laid out for the kernels of that instruction set; so is
+                     firmware/long-multiply/
 firmware/tflm/       for boards with custom_engine = tflm: the same for TensorFlow Lite Micro's interpreter,
                      and cutlayer_engine.cc
 """

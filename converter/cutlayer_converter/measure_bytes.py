@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cutlayer_boards.spec import BoardSpec
     from cutlayer_converter.arena import ArenaPlan
-    from cutlayer_converter.verify import NativeHead
+    from cutlayer_converter.verify import NativeHead, NativeSet
 
 # What the emulator writes in one boot lies in a temporary file.
 BATCH_BYTES = 32_000_000
@@ -57,10 +57,14 @@ def measure_bytes(
     inputs: int,
     board: BoardSpec,
     *,
+    portable: bool = False,
     seed: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> ByteFigures:
     """Compares `tflite` with TFLM on `inputs` inputs; `progress` is told how many are done.
+
+    With `portable` the kernels with long multiplications run, here and on the board, which then uses no SIMD
+    instruction.
 
     Raises:
         ConvertError: `tflite_micro`, a compiler or the emulator is missing, or the board is none that this
@@ -68,8 +72,9 @@ def measure_bytes(
     """
     check_machine(board)
     oracle, generator = Oracle(tflite), np.random.default_rng(seed)
-    compared = portable = on_board = 0
-    with native_head(tflite) as native, _emulated_head(tflite, board) as emulated:
+    compared = here = on_board = 0
+    natively: NativeSet = "long-multiply" if portable else "portable"
+    with native_head(tflite, natively) as native, _emulated_head(tflite, board, portable) as emulated:
         shape, cuts = native.graph.input.shape, native.plan.cuts
         batch = max(1, BATCH_BYTES // sum(cut.tensor.count for cut in cuts))
         for first in range(0, inputs, batch):
@@ -80,10 +85,10 @@ def measure_bytes(
                 oracle.run(sample)
                 expected = np.concatenate([oracle.tensor(cut.tensor.index).reshape(-1) for cut in cuts])
                 compared += expected.size
-                portable += int((_at_every_cut(native, sample) != expected).sum())
+                here += int((_at_every_cut(native, sample) != expected).sum())
                 on_board += int((theirs != expected).sum())
             progress(first + len(samples))
-    return ByteFigures(inputs, len(cuts), compared, portable, on_board)
+    return ByteFigures(inputs, len(cuts), compared, here, on_board)
 
 
 def _at_every_cut(head: NativeHead, sample: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -98,16 +103,17 @@ def _at_every_cut(head: NativeHead, sample: NDArray[np.int8]) -> NDArray[np.int8
 
 @contextmanager
 def _emulated_head(
-    tflite: bytes, board: BoardSpec
+    tflite: bytes, board: BoardSpec, portable: bool
 ) -> Iterator[Callable[[list[NDArray[np.int8]]], NDArray[np.int8]]]:
     """What runs samples on the emulated board: int8 [samples, bytes at every cut]."""
     graph = read_graph(tflite)
-    arena_plan = plan(graph, board.instruction_set)
+    arena_plan = plan(graph, "long-multiply" if portable else board.instruction_set)
     with tempfile.TemporaryDirectory(prefix="cutlayer-bench-") as name:
         folder = Path(name)
         emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
         inputs, outputs = folder / "inputs", folder / "outputs"
-        defines = ["-DBENCH_COUNT", f'-DINPUTS="{inputs}"', f'-DOUTPUTS="{outputs}"']
+        defines = ["-DCL_NO_SIMD32"] if portable else []
+        defines += ["-DBENCH_COUNT", f'-DINPUTS="{inputs}"', f'-DOUTPUTS="{outputs}"']
         sources = [folder / "cutlayer_model.c", *head_sources()]
         program = build_program("bench_bytes", folder, sources, board, defines)
 

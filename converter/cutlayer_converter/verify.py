@@ -1,7 +1,7 @@
 """Whether a compiled head gives the same bytes as TensorFlow Lite Micro, whole and stopped at every cut.
 
-The emitted C is compiled for this computer and compared with the `tflite_micro` interpreter (the `dev` extra)
-on random inputs.
+The emitted C is compiled for this computer, once for each set of kernels in plain C, and compared with the
+`tflite_micro` interpreter (the `dev` extra) on random inputs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from cutlayer_converter.arena import ArenaPlan, Cut
     from cutlayer_converter.graph import Graph
+
+# The kernels in plain C: the others exist only where the compiler has their instructions.
+NativeSet = Literal["portable", "long-multiply"]
 
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-ffp-contract=off")
@@ -106,7 +109,7 @@ def compile_native(
         Path(__file__).parent / "templates" / "verify.c",
         folder / "cutlayer_model.c",
         core / "head.c",
-        *sorted((core / "kernels").glob("*.c")),
+        *sorted((core / "kernels").rglob("*.c")),
     ]
     includes = [f"-I{path}" for path in (FIRMWARE / "include", core, folder)]
     command = [compiler, *flags, "-fPIC", "-shared", *includes, "-o", str(library), *map(str, sources)]
@@ -143,10 +146,10 @@ class Oracle:
 
 
 @contextmanager
-def native_head(tflite: bytes) -> Iterator[NativeHead]:
+def native_head(tflite: bytes, instruction_set: NativeSet = "portable") -> Iterator[NativeHead]:
     """`tflite` compiled for this computer, in a temporary folder."""
     graph = read_graph(tflite)
-    arena_plan = plan(graph)
+    arena_plan = plan(graph, instruction_set)
     with tempfile.TemporaryDirectory(prefix="cutlayer-verify-") as name:
         folder = Path(name)
         emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
@@ -162,12 +165,14 @@ def verify(tflite: bytes, samples: int = 8, seed: int = 0) -> Verification:
     oracle = Oracle(tflite)
     generator = np.random.default_rng(seed)
     byte_count = 0
-    with native_head(tflite) as head:
+    with native_head(tflite) as head, native_head(tflite, "long-multiply") as long:
         for number in range(samples):
             sample = random_sample(generator, head.graph.input.shape, number)
             oracle.run(sample)
-            for cut in head.plan.cuts:
-                byte_count += compare(head.run(sample, cut), oracle.tensor(cut.tensor.index), cut, number)
+            for compiled in (head, long):
+                for cut in compiled.plan.cuts:
+                    theirs = oracle.tensor(cut.tensor.index)
+                    byte_count += compare(compiled.run(sample, cut), theirs, cut, number)
         return Verification(samples, len(head.plan.cuts), byte_count)
 
 

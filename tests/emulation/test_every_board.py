@@ -70,7 +70,8 @@ def native_lesson(build, tiny_bundle, tiny_microphone) -> Lesson:
 
 def own_kernels(spec: BoardSpec) -> list[str]:
     """Of what the converter has chosen for the board's processor, what this test is to see run."""
-    return ["cl_conv2d_armv7em", "cl_depthwise_armv7em"] if spec.instruction_set == "armv7e-m" else []
+    ending = {"armv7e-m": "armv7em", "long-multiply": "long"}.get(spec.instruction_set)
+    return [f"cl_conv2d_{ending}", f"cl_depthwise_{ending}"] if ending else []
 
 
 @pytest.mark.qemu

@@ -1,4 +1,4 @@
-"""Heads and layers on the emulated Cortex-M4F, with its own kernels: TFLM's bytes, and the instructions."""
+"""Heads and layers on the emulated Cortex-M4F, with its own kernels and those in plain C: TFLM's bytes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from cutlayer_converter.graph import read_graph
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cutlayer_converter.ops.targets import InstructionSet
 
 BOARD = board("qemu_mps2_an386")
 PROGRAM = ROOT / "tests" / "emulation" / "heads_program.c"
@@ -34,6 +35,10 @@ LAYERS = {
     "cl_conv2d_armv7em": convolutions(),
     "cl_dense_armv7em": dense(),
     "cl_depthwise_armv7em": depthwise_3x3(),
+    "cl_add_long": additions(),
+    "cl_conv2d_long": convolutions(),
+    "cl_dense_long": dense(),
+    "cl_depthwise_long": depthwise_3x3(),
 }
 LAYER_COUNT = int(os.environ.get("CUTLAYER_CASES", "60"))
 
@@ -43,12 +48,14 @@ def baseline_case(name: str) -> Case:
     return Case(model.tflite, model.inputs[:1], model.outputs[:1])
 
 
-def build(folder: Path, all_cases: list[Case]) -> Path:
+def build(
+    folder: Path, all_cases: list[Case], instruction_set: InstructionSet = BOARD.instruction_set
+) -> Path:
     """One program of all heads; each model gets a name of its own."""
     sources, rows, declarations, arena_bytes = [], [], [], 0
     for index, case in enumerate(all_cases):
         graph = read_graph(case.tflite)
-        arena_plan = plan(graph, BOARD.instruction_set)
+        arena_plan = plan(graph, instruction_set)
         arena_bytes = max(arena_bytes, arena_plan.arena_bytes)
         model, _ = emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
         source = folder / f"model{index}.c"
@@ -95,9 +102,10 @@ def run(program: Path) -> list[tuple[int, int]]:
 
 
 @pytest.mark.qemu
-def test_random_heads_equal_tflm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("instruction_set", ["armv7e-m", "long-multiply"])
+def test_random_heads_equal_tflm(instruction_set: InstructionSet, tmp_path: Path) -> None:
     heads = random_cases(random_heads(), 60)
-    results = run(build(tmp_path, heads))
+    results = run(build(tmp_path, heads, instruction_set))
     assert len(results) == len(heads) == 60
     assert [wrong for wrong, _ in results] == [-1] * len(heads)
 
@@ -106,9 +114,10 @@ def test_random_heads_equal_tflm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kernel", LAYERS)
 def test_random_layers_equal_tflm(kernel: str, tmp_path: Path) -> None:
     layers = random_cases(LAYERS[kernel], LAYER_COUNT)
-    chosen = [plan(read_graph(layer.tflite), BOARD.instruction_set).steps[-1] for layer in layers]
+    instruction_set: InstructionSet = "armv7e-m" if kernel.endswith("armv7em") else "long-multiply"
+    chosen = [plan(read_graph(layer.tflite), instruction_set).steps[-1] for layer in layers]
     assert sum(step.lowered.kernel == kernel for step in chosen) >= LAYER_COUNT / 5
-    results = run(build(tmp_path, layers))
+    results = run(build(tmp_path, layers, instruction_set))
     wrong = {index: result[0] for index, result in enumerate(results) if result[0] != -1}
     assert wrong == {}
     assert len(results) == len(layers)

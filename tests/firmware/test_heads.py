@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -17,15 +17,15 @@ from random_head import random_heads
 from cutlayer_converter.arena import plan
 from cutlayer_converter.emit import emit
 from cutlayer_converter.graph import read_graph
-from cutlayer_converter.verify import NativeHead, compile_native, verify
+from cutlayer_converter.verify import NativeHead, NativeSet, compile_native, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def compile_head(name: str, folder: Path) -> NativeHead:
+def compile_head(name: str, folder: Path, instruction_set: NativeSet = "portable") -> NativeHead:
     graph = read_graph(baseline(name).tflite)
-    arena_plan = plan(graph)
+    arena_plan = plan(graph, instruction_set)
     emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
     return compile_native(folder, graph, arena_plan, folder)
 
@@ -101,14 +101,15 @@ int main(void)
 """
 
 
+@pytest.mark.parametrize("instruction_set", get_args(NativeSet))
 @pytest.mark.parametrize("name", ["kws", "resnet", "ad", "rnd_head0"])
-def test_sanitizers_find_nothing(name: str, tmp_path: Path) -> None:
+def test_sanitizers_find_nothing(name: str, instruction_set: NativeSet, tmp_path: Path) -> None:
     model = baseline(name)
-    compile_head(name, tmp_path)
+    compile_head(name, tmp_path, instruction_set)
     (tmp_path / "main.c").write_text(MAIN)
     program = tmp_path / "program"
     sources = [tmp_path / "main.c", tmp_path / "cutlayer_model.c", SOURCE / "head.c"]
-    sources += sorted((SOURCE / "kernels").glob("*.c"))
+    sources += sorted((SOURCE / "kernels").rglob("*.c"))
     flags = ["-std=c99", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     includes = [f"-I{path}" for path in (INCLUDE, SOURCE, tmp_path)]
     subprocess.run(["gcc", *flags, *includes, "-o", program, *sources], check=True)

@@ -10,7 +10,7 @@ from core import SOURCE, core_library
 
 from cutlayer_converter.arena import plan
 from cutlayer_converter.graph import read_graph
-from cutlayer_converter.verify import Oracle, compare
+from cutlayer_converter.verify import NativeSet, Oracle, compare
 
 if TYPE_CHECKING:
     from cffi import FFI
@@ -25,16 +25,16 @@ GUARD = 0x5A
 @cache
 def kernels() -> tuple[FFI, Any]:
     """The head and every kernel, compiled once."""
-    sources = [SOURCE / "head.c", *sorted((SOURCE / "kernels").glob("*.c"))]
-    return core_library(sources, ["cutlayer/head.h", "cutlayer/kernels.h"])
+    sources = [SOURCE / "head.c", *sorted((SOURCE / "kernels").rglob("*.c"))]
+    return core_library(sources, ["cutlayer/head.h", "cutlayer/kernels.h", "cutlayer/kernels_long.h"])
 
 
 class HeadRunner:
     """A head whose arena lies between two guards; a kernel may write its output and scratch only."""
 
-    def __init__(self, tflite: bytes) -> None:
+    def __init__(self, tflite: bytes, instruction_set: NativeSet = "portable") -> None:
         self.graph = read_graph(tflite)
-        self.plan = plan(self.graph)
+        self.plan = plan(self.graph, instruction_set)
         self._ffi, self._lib = kernels()
         self._keep: list[Any] = []
         self._params = [self._parameters(step) for step in self.plan.steps]
@@ -102,10 +102,11 @@ class HeadRunner:
 
 
 def check_against_tflm(tflite: bytes, samples: list[NDArray[np.int8]]) -> None:
-    """Every byte at every cut equals TFLM's."""
-    runner = HeadRunner(tflite)
+    """Every byte at every cut equals TFLM's, with each set of kernels in plain C."""
+    runners = [HeadRunner(tflite, "portable"), HeadRunner(tflite, "long-multiply")]
     oracle = Oracle(tflite)
     for number, sample in enumerate(samples):
         oracle.run(sample)
-        for cut in runner.plan.cuts:
-            compare(runner.at(sample, cut), oracle.tensor(cut.tensor.index), cut, number)
+        for runner in runners:
+            for cut in runner.plan.cuts:
+                compare(runner.at(sample, cut), oracle.tensor(cut.tensor.index), cut, number)

@@ -7,8 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from kernel_cases import cases
 
-from cutlayer_converter.ops.armv7em import Channels, pair_channels, pair_order, requantization
+from cutlayer_converter.ops.armv7em import pair_channels
 from cutlayer_converter.ops.lowered import Lowered
+from cutlayer_converter.ops.packed import Channels, pair_order, requantization
 
 INT32 = 2**31
 multipliers = st.one_of(st.sampled_from([0, 2**30, 2**31 - 1]), st.integers(2**30, 2**31 - 1))

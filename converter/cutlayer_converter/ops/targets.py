@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from cutlayer_converter.ops import armv7em
+from cutlayer_converter.ops import armv7em, long_multiply
+from cutlayer_converter.ops.packed import one_row
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cutlayer_converter.ops.lowered import Lowered
 
-InstructionSet = Literal["portable", "armv7e-m"]
-INSTRUCTION_SETS: tuple[InstructionSet, ...] = ("portable", "armv7e-m")
+InstructionSet = Literal["portable", "long-multiply", "armv7e-m"]
+INSTRUCTION_SETS: tuple[InstructionSet, ...] = ("portable", "long-multiply", "armv7e-m")
+SPECIALIZE: dict[InstructionSet, Callable[[Lowered], Lowered]] = {
+    "portable": lambda lowered: lowered,
+    "long-multiply": long_multiply.specialize,
+    "armv7e-m": armv7em.specialize,
+}
 
 
 def specialize(lowered: Lowered, instruction_set: InstructionSet, *, rows: bool = False) -> Lowered:
@@ -18,4 +26,5 @@ def specialize(lowered: Lowered, instruction_set: InstructionSet, *, rows: bool 
 
     With `rows` the kernel's output keeps its rows, because they will be asked for one by one.
     """
-    return armv7em.specialize(lowered, rows=rows) if instruction_set == "armv7e-m" else lowered
+    special = SPECIALIZE[instruction_set](lowered)
+    return special if rows else one_row(special)

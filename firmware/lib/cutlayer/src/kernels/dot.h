@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cutlayer/kernels.h"
+#include "kernels/own_registers.h"
 #include "requantize.h"
 
 #if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_DSP) && defined(__GNUC__) &&            \
@@ -53,13 +54,6 @@ static inline int16x2_t cl_pair(int32_t value)
 {
     return (int16x2_t)(((uint32_t)value & 0xFFFFu) * 0x10001u);
 }
-#endif
-
-// A function of its own: inlined, its pointers go to the stack for want of registers.
-#if defined(__GNUC__)
-#define CL_OWN_REGISTERS __attribute__((noinline, unused))
-#else
-#define CL_OWN_REGISTERS
 #endif
 
 #define CL_DOT_STEP_2X2(i)                                                                         \

@@ -17,7 +17,7 @@ void cl_add_armv7em(const void *params, const int8_t *input, const int8_t *secon
                     int8_t *scratch)
 {
     // A copy, because writing int8 outputs might change what the pointer points to.
-    const struct cl_add_armv7em_params p = *(const struct cl_add_armv7em_params *)params;
+    const struct cl_packed_add_params p = *(const struct cl_packed_add_params *)params;
     // The operand of the larger scale: half of it, exactly.
     const int8_t *half = p.second_is_half ? second : input;
     const int8_t *other = p.second_is_half ? input : second;

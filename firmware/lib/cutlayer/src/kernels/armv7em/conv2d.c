@@ -9,34 +9,7 @@
 #include "kernels/armv7em/tile.h"
 
 #if defined(CL_ARMV7EM)
-#include <string.h>
-
-// The lines under output row y, `line_pitch` bytes apart. Those that were under the row before are
-// moved and not copied again: by then the output may lie over them.
-static void copy_lines(const struct cl_conv_armv7em_params *p, const int8_t *input, uint32_t y,
-                       int8_t *lines)
-{
-    const uint32_t input_bytes = (uint32_t)p->input.width * p->input.channels;
-    const uint32_t before = (uint32_t)p->pad_left * p->input.channels;
-    const uint32_t room = p->line_pitch - before;
-    const uint32_t inside = room < input_bytes ? room : input_bytes;
-    uint32_t ky = 0;
-    if (y > 0 && p->kernel_height > p->stride_height) {
-        ky = (uint32_t)p->kernel_height - p->stride_height;
-        memmove(lines, lines + p->stride_height * p->line_pitch, ky * p->line_pitch);
-        lines += ky * p->line_pitch;
-    }
-    for (; ky < p->kernel_height; ky++, lines += p->line_pitch) {
-        const int32_t line = (int32_t)(y * p->stride_height + ky) - p->pad_top;
-        if (line < 0 || line >= (int32_t)p->input.height) {
-            memset(lines, p->input_zero_point, p->line_pitch);
-            continue;
-        }
-        memset(lines, p->input_zero_point, before);
-        memcpy(lines + before, input + (uint32_t)line * input_bytes, inside);
-        memset(lines + before + inside, p->input_zero_point, room - inside);
-    }
-}
+#include "kernels/lines.h"
 
 // All output channels of a tile.
 static inline void run_tile(struct cl_tile *tile, uint32_t width, uint32_t channels)
@@ -59,7 +32,7 @@ static inline void run_tile(struct cl_tile *tile, uint32_t width, uint32_t chann
 void cl_conv2d_armv7em(const void *params, const int8_t *input, const int8_t *second,
                        int8_t *output, int8_t *scratch)
 {
-    const struct cl_conv_armv7em_params *p = params;
+    const struct cl_packed_params *p = params;
     const uint32_t input_pitch = (uint32_t)p->input.width * p->input.channels;
     const uint32_t pitch = p->line_pitch ? p->line_pitch : input_pitch;
     const uint32_t words = ((uint32_t)p->kernel_width * p->input.channels + 3) / 4;
@@ -78,7 +51,7 @@ void cl_conv2d_armv7em(const void *params, const int8_t *input, const int8_t *se
     for (uint32_t y = 0; y < p->output.height; y++) {
         const int8_t *row = input + y * p->stride_height * input_pitch;
         if (p->line_pitch) {
-            copy_lines(p, input, y, copy);
+            cl_copy_lines(p, input, y, copy);
             row = copy;
         }
         tile.y_stride = channels;

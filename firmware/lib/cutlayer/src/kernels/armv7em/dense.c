@@ -91,7 +91,7 @@ static void widen(const int8_t *bytes, uint32_t words, uint32_t *x)
 void cl_dense_armv7em(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
                       int8_t *scratch)
 {
-    const struct cl_conv_armv7em_params *p = params;
+    const struct cl_packed_params *p = params;
     const uint32_t channels = p->output.channels, whole = channels & ~(uint32_t)3;
     const uint32_t blocks = ((uint32_t)p->input.channels + 3) / 4;
     uint32_t *const x = (uint32_t *)(void *)scratch;

@@ -173,7 +173,7 @@ static uint32_t halves(int32_t low, int32_t high)
 }
 
 // The weights of four channels for the strips.
-static void lay_out(const struct cl_conv_armv7em_params *p, uint32_t channel, uint32_t *weights)
+static void lay_out(const struct cl_packed_params *p, uint32_t channel, uint32_t *weights)
 {
     const uint32_t step = p->output.channels;
     for (uint32_t c = 0; c < GROUP; c++, weights += WEIGHT_WORDS) {
@@ -213,7 +213,7 @@ static inline uint32_t load(const int8_t *bytes)
 
 // Column `x` of the input, which may lie outside, to its place in the ring. Rows and columns
 // outside are the zero point.
-static void widen_column(const struct cl_conv_armv7em_params *p, const int8_t *input, int32_t x,
+static void widen_column(const struct cl_packed_params *p, const int8_t *input, int32_t x,
                          uint32_t pairs, uint32_t *ring)
 {
     const uint32_t row_bytes = (uint32_t)p->input.width * p->input.channels;
@@ -249,7 +249,7 @@ static void widen_column(const struct cl_conv_armv7em_params *p, const int8_t *i
 void cl_depthwise_armv7em(const void *params, const int8_t *input, const int8_t *second,
                           int8_t *output, int8_t *scratch)
 {
-    const struct cl_conv_armv7em_params *p = params;
+    const struct cl_packed_params *p = params;
     const uint32_t stride = p->stride_width, channels = p->output.channels;
     const uint32_t rows = p->output.height, row_bytes = p->output.width * channels;
     // Pairs of rows of the input; the last one is B only.

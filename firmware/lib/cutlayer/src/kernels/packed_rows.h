@@ -1,0 +1,19 @@
+// Rows of kernels with cl_packed_params.
+#ifndef CUTLAYER_PACKED_ROWS_H
+#define CUTLAYER_PACKED_ROWS_H
+
+#include <stddef.h>
+
+#include "cutlayer/kernels_packed.h"
+#include "kernels/rows.h"
+
+static inline void cl_packed_rows(cl_kernel kernel, const void *params, const int8_t *input,
+                                  int8_t *output, int8_t *scratch, uint16_t first, uint16_t count)
+{
+    struct cl_packed_params part = *(const struct cl_packed_params *)params;
+    input += cl_rows_above(&part.input, &part.pad_top, part.stride_height, first);
+    part.output.height = count;
+    kernel(&part, input, NULL, output, scratch);
+}
+
+#endif
