@@ -9,14 +9,16 @@ output a row at a time, as it is sent: then its input stays, and of the output o
 
 from __future__ import annotations
 
-import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cutlayer_converter.errors import ConvertError
+from cutlayer_converter.fuse import fuse
 from cutlayer_converter.ops.lowered import Lowered, int8_input, int8_output, refuse
 from cutlayer_converter.ops.registry import ALIASES, lower
 from cutlayer_converter.ops.targets import specialize
+from cutlayer_converter.placement import Buffer, align, peak, place
 from cutlayer_converter.sensor import sensor_bytes
 from cutlayer_converter.trainable import gradient_bytes, trains
 
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
 
     from cutlayer_converter.graph import Graph, Tensor
     from cutlayer_converter.ops.targets import InstructionSet
-
-ALIGNMENT = 16
-SHUFFLES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +86,19 @@ class ArenaPlan:
     gradient_offset: int = 0
 
 
-@dataclass(slots=True)
-class Buffer:
-    """Bytes that are needed from step `first` to step `last`."""
-
-    size: int
-    first: int
-    last: int
-    offset: int = 0
-
-    def meets(self, other: Buffer) -> bool:
-        """Whether both are needed at one step."""
-        return self.first <= other.last and other.first <= self.last
-
-
 def plan(
-    graph: Graph, instruction_set: InstructionSet = "portable", *, trainable_end: bool = False
+    graph: Graph,
+    instruction_set: InstructionSet = "portable",
+    *,
+    trainable_end: bool = False,
+    first_cut: int = 0,
 ) -> ArenaPlan:
     """Lowers every operator for `instruction_set` and places the activations.
 
     With `trainable_end` a last layer with weights keeps its portable kernel, whose weights training code
     reads and writes, and its input stays whole for the gradient. A convolution at the end makes rows if that
-    takes less memory.
+    takes less memory. So do pairs of convolutions before it (fuse.py), if no cut from `first_cut` on (-1: the
+    deepest) lies between them; cuts that vanish so have op_count 0.
 
     Raises:
         ConvertError: An operator that the firmware lacks, naming it, the supported list and the way out; or a
@@ -118,57 +108,144 @@ def plan(
     if not lowered:
         message = "the head has no operator: nothing would run on the board"
         raise ConvertError(message, "cut the model after a layer that computes something")
-    plans = [
-        _plan(graph, lowered, roots, instruction_set, trainable_end=trainable_end, rows=rows)
-        for rows in ([False, True] if lowered[-1].row_kernel else [False])
-    ]
-    return min(plans, key=lambda found: found.arena_bytes)
+    head = _Head(graph, lowered, roots, instruction_set, trainable_end, first_cut)
+    return min((head.plan(rows=rows) for rows in head.endings), key=lambda found: found.arena_bytes)
 
 
-def _plan(
-    graph: Graph,
-    portable: list[Lowered],
-    roots: dict[int, int],
-    instruction_set: InstructionSet,
-    *,
-    trainable_end: bool,
-    rows: bool,
-) -> ArenaPlan:
-    end = len(portable) - 1
-    lowered = [specialize(item, instruction_set) for item in portable[:end]]
-    last = portable[end]
-    lowered.append(last if trainable_end else specialize(last, instruction_set, rows=rows))
-    buffers = _buffers(graph, lowered, roots, rows=rows, keep=trainable_end)
-    scratch = [Buffer(step.scratch_bytes, index, index) for index, step in enumerate(lowered)]
-    gradient = Buffer(gradient_bytes(last) if trainable_end and trains(last) else 0, end, end)
-    activations = {id(buffer): buffer for buffer in buffers.values()}.values()
-    arena_bytes = place([*activations, *scratch, gradient], buffers[roots[graph.input.index]])
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What is planned: the portable runs, and what is asked of the plan."""
 
-    def offset(tensor: Tensor | None) -> int:
-        return 0 if tensor is None else buffers[roots[tensor.index]].offset
+    graph: Graph
+    portable: list[Lowered]
+    roots: dict[int, int]
+    instruction_set: InstructionSet
+    trainable_end: bool
+    first_cut: int
 
-    steps = tuple(
-        Step(
-            lowered=item,
-            input_offset=offset(item.input),
-            second_offset=offset(item.second),
-            output_offset=offset(item.output),
-            scratch_offset=scratch[index].offset,
+    @property
+    def endings(self) -> list[bool]:
+        """Whether the last op makes rows: the choices. A reshape behind it has other rows."""
+        last = self.portable[-1]
+        return [False, True] if last.row_kernel and last.output.index == self.graph.output.index else [False]
+
+    def plan(self, *, rows: bool) -> ArenaPlan:
+        """The runs for the instruction set, some of them fused, and where everything lies."""
+
+        def specialized(runs: list[Lowered]) -> list[Lowered]:
+            *before, last = runs
+            special = last if self.trainable_end else specialize(last, self.instruction_set, rows=rows)
+            return [*(specialize(run, self.instruction_set) for run in before), special]
+
+        def peak_bytes(runs: list[Lowered]) -> int:
+            return self._lives(specialized(runs), rows=rows).peak()
+
+        inner = self._inner(fixed=rows or self.trainable_end)
+        lowered = specialized(fuse(self.portable, self.instruction_set, inner, peak_bytes))
+        lives = self._lives(lowered, rows=rows)
+        buffers = lives.activations
+        arena_bytes = place(lives.all, buffers[self.roots[self.graph.input.index]])
+
+        def offset(tensor: Tensor | None) -> int:
+            return 0 if tensor is None else buffers[self.roots[tensor.index]].offset
+
+        steps = tuple(
+            Step(
+                lowered=item,
+                input_offset=offset(item.input),
+                second_offset=offset(item.second),
+                output_offset=offset(item.output),
+                scratch_offset=scratch.offset,
+            )
+            for item, scratch in zip(lowered, lives.scratch, strict=True)
         )
-        for index, item in enumerate(lowered)
-    )
-    arrays = (value for item in lowered for value in item.params.values() if hasattr(value, "nbytes"))
-    return ArenaPlan(
-        steps=steps,
-        cuts=tuple(_cuts(graph, steps, roots, buffers)),
-        input_offset=offset(graph.input),
-        sensor_offset=offset(graph.input) + align(graph.input.count),
-        sensor_bytes=sensor_bytes(graph),
-        arena_bytes=arena_bytes,
-        weight_bytes=sum(array.nbytes for array in arrays),
-        rows=lowered[end].row_kernel if rows else None,
-        gradient_offset=gradient.offset,
-    )
+        input_offset = offset(self.graph.input)
+        return ArenaPlan(
+            steps=steps,
+            cuts=tuple(self._cuts(steps, buffers)),
+            input_offset=input_offset,
+            sensor_offset=input_offset + align(self.graph.input.count),
+            sensor_bytes=sensor_bytes(self.graph),
+            arena_bytes=arena_bytes,
+            weight_bytes=sum(item.table_bytes for item in lowered),
+            rows=lowered[-1].row_kernel if rows else None,
+            gradient_offset=lives.gradient.offset,
+        )
+
+    def _lives(self, lowered: list[Lowered], *, rows: bool) -> _Lives:
+        end, last = len(lowered) - 1, self.portable[-1]
+        trained = self.trainable_end and trains(last)
+        return _Lives(
+            activations=_buffers(self.graph, lowered, self.roots, rows=rows, keep=self.trainable_end),
+            scratch=[Buffer(step.scratch_bytes, index, index) for index, step in enumerate(lowered)],
+            gradient=Buffer(gradient_bytes(last) if trained else 0, end, end),
+        )
+
+    def _alone(self) -> list[int]:
+        """The runs after which one tensor alone is alive, their output: where the head may be cut."""
+        last = _last_uses(self.graph, self.portable, self.roots)
+        made, found = {self.roots[self.graph.input.index]}, []
+        for index, item in enumerate(self.portable):
+            output = self.roots[item.output.index]
+            made.add(output)
+            if {root for root in made if last[root] > index} == {output}:
+                found.append(index)
+        return found
+
+    def _inner(self, *, fixed: bool) -> set[int]:
+        """Tensors that may vanish in a fused pair: made by one run, needed by the next alone, no cut kept.
+
+        With `fixed` the last run is not fused.
+        """
+        kept = {self.portable[index].output.index for index in self._alone()[self.first_cut :]}
+        users = Counter(
+            self.roots[tensor.index]
+            for item in self.portable
+            for tensor in (item.input, item.second)
+            if tensor is not None
+        )
+        pairs = zip(self.portable, self.portable[1:], strict=False)
+        found = {
+            first.output.index
+            for first, second in pairs
+            if first.output.index == second.input.index and users[self.roots[first.output.index]] == 1
+        }
+        if fixed:
+            found.discard(self.portable[-1].input.index)
+        return found - kept
+
+    def _cuts(self, steps: tuple[Step, ...], buffers: dict[int, Buffer]) -> Iterator[Cut]:
+        """The places where one tensor alone is alive, those in a fused pair with op_count 0."""
+        counts = {step.lowered.output.index: index for index, step in enumerate(steps, 1)}
+        for index in self._alone():
+            item = self.portable[index]
+            op_count = counts.get(item.output.index, 0)
+            yield Cut(
+                op_count=op_count,
+                tensor=self.graph.output if index + 1 == len(self.portable) else item.output,
+                offset=buffers[self.roots[item.output.index]].offset if op_count else 0,
+                activation_min=item.activation_min,
+                activation_max=item.activation_max,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lives:
+    """What is in memory, and when: activations by their root, scratch memory by step."""
+
+    activations: dict[int, Buffer]
+    scratch: list[Buffer]
+    gradient: Buffer
+
+    @property
+    def all(self) -> list[Buffer]:
+        """Each buffer once."""
+        activations = {id(buffer): buffer for buffer in self.activations.values()}
+        return [*activations.values(), *self.scratch, self.gradient]
+
+    def peak(self) -> int:
+        """Bytes needed at the worst step."""
+        return peak(self.all)
 
 
 def _lower_all(graph: Graph) -> tuple[list[Lowered], dict[int, int]]:
@@ -234,92 +311,3 @@ def _buffers(
         else:
             buffers[output] = Buffer(item.output.count, index, last[output])
     return buffers
-
-
-def place(buffers: list[Buffer], low: Buffer | None = None) -> int:
-    """Gives every buffer its offset, and `low` as low a one as costs nothing; returns the arena's bytes."""
-    buffers = [buffer for buffer in buffers if buffer.size]
-    floor = max(
-        sum(align(other.size) for other in buffers if other.first <= step <= other.last)
-        for step in range(max(buffer.last for buffer in buffers) + 1)
-    )
-    best: tuple[tuple[int, int], list[int]] | None = None
-    for order in _orders(buffers, low):
-        found = _place_in(order), low.offset if low else 0
-        if best is None or found < best[0]:
-            best = found, [buffer.offset for buffer in buffers]
-        if found == (floor, 0):
-            break
-    assert best is not None
-    for buffer, offset in zip(buffers, best[1], strict=True):
-        buffer.offset = offset
-    return best[0][0]
-
-
-def greedy(buffers: list[Buffer]) -> int:
-    """As `place`, in one order only: the largest first, and of equals the one that comes last.
-
-    So TensorFlow Lite Micro's GreedyMemoryPlanner does it.
-    """
-    order = sorted(enumerate(buffers), key=lambda item: (-align(item[1].size), -item[0]))
-    return _place_in([buffer for _, buffer in order])
-
-
-def _place_in(order: list[Buffer]) -> int:
-    total = 0
-    for position, buffer in enumerate(order):
-        buffer.offset = _gap(buffer, order[:position])
-        total = max(total, buffer.offset + align(buffer.size))
-    return total
-
-
-def _orders(buffers: list[Buffer], low: Buffer | None) -> Iterator[list[Buffer]]:
-    """Orders to try; each with `low` first too, which puts it at 0."""
-    generator = random.Random(0)
-    orders = [
-        sorted(buffers, key=lambda buffer: -buffer.size),
-        sorted(buffers, key=lambda buffer: (buffer.first, -buffer.size)),
-        sorted(buffers, key=lambda buffer: (buffer.first - buffer.last, -buffer.size)),
-    ]
-    for turn in range(len(orders) + SHUFFLES):
-        order = orders[turn] if turn < len(orders) else generator.sample(buffers, len(buffers))
-        yield order
-        if low is not None:
-            yield [low, *(buffer for buffer in order if buffer is not low)]
-
-
-def _gap(buffer: Buffer, placed: list[Buffer]) -> int:
-    """The lowest offset where no placed buffer that meets this one lies."""
-    offset = 0
-    for other in sorted((other for other in placed if other.meets(buffer)), key=lambda other: other.offset):
-        if offset + align(buffer.size) <= other.offset:
-            break
-        offset = max(offset, other.offset + align(other.size))
-    return offset
-
-
-def align(size: int) -> int:
-    """The size rounded up to the alignment of a place in the arena."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def _cuts(
-    graph: Graph, steps: tuple[Step, ...], roots: dict[int, int], buffers: dict[int, Buffer]
-) -> Iterator[Cut]:
-    """The places where one tensor alone is alive: the last step's output."""
-    lowered = [step.lowered for step in steps]
-    last = _last_uses(graph, lowered, roots)
-    made = {roots[graph.input.index]}
-    for index, item in enumerate(lowered):
-        output = roots[item.output.index]
-        made.add(output)
-        if {root for root in made if last[root] > index} != {output}:
-            continue
-        end = index + 1 == len(lowered)
-        yield Cut(
-            op_count=index + 1,
-            tensor=graph.output if end else item.output,
-            offset=buffers[output].offset,
-            activation_min=item.activation_min,
-            activation_max=item.activation_max,
-        )

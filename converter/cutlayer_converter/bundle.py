@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from cutlayer_converter.errors import ConvertError
 
-BUNDLE_VERSION = 1
+BUNDLE_VERSION = 2
 MANIFEST = "manifest.json"
 HEAD = "head.tflite"
 FLOAT_HEAD = "head.keras"

@@ -17,7 +17,7 @@ from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.folder import OTHER_FOLDER_HINT, check_replaceable, whole_folder
 from cutlayer_converter.head import Head, compile_head
 from cutlayer_converter.identity import model_id
-from cutlayer_converter.manifest import find_first_cut, make_manifest
+from cutlayer_converter.manifest import make_manifest
 from cutlayer_converter.memory import over_budget
 from cutlayer_converter.ops.targets import INSTRUCTION_SETS
 from cutlayer_converter.quiet import quiet
@@ -69,8 +69,7 @@ def convert(
     samples = load_calibration(data_path, tuple(model.input_shape[1:]))
     names = _class_names(class_names, model)
     report("quantize")
-    head = compile_head(split(model, cut), samples, optimizer, board, master)
-    first_cut = find_first_cut(head, shallowest_cut)
+    head = compile_head(split(model, cut), samples, optimizer, board, master, shallowest_cut)
     if any(over_budget(head.memory, board)):
         report("over the budget: look for what would fit")
         raise does_not_fit(model, head, samples, optimizer, board)
@@ -80,7 +79,7 @@ def convert(
         report("verify")
         compare(head.tflite)
     identity = model_id(head.graph, head.split.tail, optimizer=optimizer, master=master)
-    manifest = make_manifest(head, board, identity, names, optimizer, first_cut)
+    manifest = make_manifest(head, board, identity, names, optimizer)
     report("write")
     _write(folder, head, manifest)
     return manifest
@@ -139,7 +138,7 @@ def _emit(head: Head, manifest: Manifest, folder: Path) -> None:
     for instruction_set in INSTRUCTION_SETS:
         out = folder if instruction_set == "portable" else folder / instruction_set
         out.mkdir(exist_ok=True)
-        write(plan(head.graph, instruction_set, trainable_end=True), out=out)
+        write(plan(head.graph, instruction_set, trainable_end=True, first_cut=head.first_cut), out=out)
     if head.interpreted:
         (folder / bundle.TFLM).mkdir()
         write(head.plan, out=folder / bundle.TFLM, interpreted=head.interpreted)

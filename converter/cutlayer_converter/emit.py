@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cutlayer_converter.ops.lowered import Lowered
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,20 +35,21 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A kernel run as the templates print it.
-
-    Attributes:
-        comment: For people.
-        step: Kernel and offsets.
-        params_name: The C constant that the kernel is given.
-        fields: Of that constant, or None when it is another file's.
-    """
+class Params:
+    """The parameters of a kernel run as the templates print them; the comment is for people."""
 
     comment: str
+    c_type: str
+    name: str
+    fields: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A kernel run as the templates print it: kernel and offsets, and the name of its parameters."""
+
     step: Step
     params_name: str
-    fields: list[tuple[str, str]] | None
 
 
 def emit(
@@ -73,7 +76,11 @@ def emit(
     if interpreted is not None:
         plan = interpreted.plan
     arrays: list[Array] = []
-    runs = [_run(index, step, arrays) for index, step in enumerate(plan.steps)]
+    params: list[Params] = []
+    runs = [
+        Run(step, _params(f"op{index}", step.lowered, arrays, params))
+        for index, step in enumerate(plan.steps)
+    ]
     if trainable is not None:
         arrays.append(_array("trainable_weight_scale", np.array(trainable.weight_scales, np.float32)))
     environment = jinja2.Environment(
@@ -93,6 +100,7 @@ def emit(
         "model_id": ", ".join(f"0x{byte:02x}" for byte in model_id),
         "name": model_id.hex()[:16],
         "number": _float,
+        "params": params,
         "plan": plan,
         "runs": runs,
         "shape": lambda tensor: _shape(tensor.shape),
@@ -111,23 +119,29 @@ def emit(
     return paths
 
 
-def _run(index: int, step: Step, arrays: list[Array]) -> Run:
-    lowered = step.lowered
+def _params(name: str, lowered: Lowered, arrays: list[Array], params: list[Params]) -> str:
+    """Adds the parameters of a run, and those that they point to, and their tables; returns their C name."""
     if lowered.kernel == INTERPRETER:
-        return Run("", step, "cutlayer_engine", None)
+        return "cutlayer_engine"
     fields = []
     for field, value in lowered.params.items():
         if isinstance(value, np.ndarray):
-            array = _array(f"op{index}_{field}", value)
-            arrays.append(array)
-            fields.append((field, array.name))
+            arrays.append(_array(f"{name}_{field}", value))
+            fields.append((field, arrays[-1].name))
+        elif isinstance(value, Lowered):
+            fields.append(
+                (field, "&" + _params(f"{name}_{field.removesuffix('_params')}", value, arrays, params))
+            )
         elif isinstance(value, tuple):
             fields.append((field, _braces(value)))
+        elif isinstance(value, str):
+            fields.append((field, value))
         else:
             fields.append((field, "0" if value is None else _integer(value)))
-    name = lowered.output.name.encode("ascii", "replace").decode().replace("\\", "/").replace("\n", " ")
-    comment = f"{lowered.operator.kind}: {name.split(';')[0]}"
-    return Run(comment, step, f"op{index}_params", fields)
+    output = lowered.output.name.encode("ascii", "replace").decode().replace("\\", "/").replace("\n", " ")
+    comment = f"{lowered.operator.kind}: {output.split(';')[0]}"
+    params.append(Params(comment, lowered.params_type, f"{name}_params", fields))
+    return params[-1].name
 
 
 def _array(name: str, values: NDArray[Any]) -> Array:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cutlayer_converter.arena import ArenaPlan, plan
 from cutlayer_converter.graph import Graph, read_graph
 from cutlayer_converter.interpreter import Interpreted, interpret, memory_lines
+from cutlayer_converter.manifest import find_first_cut
 from cutlayer_converter.memory import memory_table
 from cutlayer_converter.quantize import quantize_head
 from cutlayer_converter.trainable import TrainableSpec, find_trainable
@@ -31,6 +32,7 @@ class Head:
         tflite: head.tflite.
         graph: The same, parsed.
         plan: Kernel runs over one arena.
+        first_cut: Index of the shallowest cut that a host may choose.
         trainable: The layer that the board updates, or None.
         untrainable_reason: Why there is none.
         memory: The memory table.
@@ -41,6 +43,7 @@ class Head:
     tflite: bytes
     graph: Graph
     plan: ArenaPlan
+    first_cut: int
     trainable: TrainableSpec | None
     untrainable_reason: str | None
     memory: tuple[MemoryLine, ...]
@@ -53,19 +56,24 @@ def compile_head(
     optimizer: Optimizer,
     board: BoardSpec,
     master: Master = "float32",
+    shallowest_cut: str | None = None,
 ) -> Head:
     """Quantizes the head on `samples` (float32 [n, ...]) and plans its memory.
 
+    `shallowest_cut` is the earliest layer that a host may have the head stop after; None: the split's.
+
     Raises:
-        ConvertError: It cannot be int8, or has an op that the firmware or the board's engine lacks.
+        ConvertError: It cannot be int8, has an op that the firmware or the board's engine lacks, or does not
+            stop after `shallowest_cut`.
     """
     tflite = quantize_head(split.head, samples)
     graph = read_graph(tflite)
-    arena_plan = plan(graph, board.instruction_set, trainable_end=True)
+    first_cut = find_first_cut(split, plan(graph), shallowest_cut)
+    arena_plan = plan(graph, board.instruction_set, trainable_end=True, first_cut=first_cut)
     found = find_trainable(arena_plan, optimizer, master)
     trainable, reason = (None, found) if isinstance(found, str) else (found, None)
     interpreted = interpret(tflite, graph, arena_plan, trainable) if board.engine == "tflm" else None
     memory = memory_table(interpreted.plan if interpreted else arena_plan, trainable, board)
     if interpreted:
         memory += memory_lines(interpreted)
-    return Head(split, tflite, graph, arena_plan, trainable, reason, memory, interpreted)
+    return Head(split, tflite, graph, arena_plan, first_cut, trainable, reason, memory, interpreted)

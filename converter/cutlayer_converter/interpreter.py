@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from cutlayer_converter.arena import ArenaPlan, Buffer, Step, place
+from cutlayer_converter.arena import ArenaPlan, Step
 from cutlayer_converter.bundle import MemoryLine
 from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.graph import Graph, Operator, Tensor, packed, schema
 from cutlayer_converter.interpreter_memory import memory_bytes
 from cutlayer_converter.ops.lowered import Lowered
+from cutlayer_converter.placement import Buffer, place
 from cutlayer_converter.trainable import gradient_bytes
 
 if TYPE_CHECKING:
@@ -196,12 +197,7 @@ def _table(
         sensor_offset=arena_bytes,
         sensor_bytes=plan.sensor_bytes,
         arena_bytes=arena_bytes,
-        weight_bytes=sum(
-            value.nbytes
-            for step in steps
-            for value in step.lowered.params.values()
-            if hasattr(value, "nbytes")
-        ),
+        weight_bytes=sum(step.lowered.table_bytes for step in steps),
         rows=None if trainable is None else plan.rows,
         gradient_offset=0 if trainable is None else gradient.offset,
     )

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cutlayer_converter.arena import Buffer, align, greedy
+from cutlayer_converter.placement import Buffer, align, greedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,9 @@ from cutlayer_converter.errors import ConvertError
 
 if TYPE_CHECKING:
     from cutlayer_boards.spec import BoardSpec
+    from cutlayer_converter.arena import ArenaPlan
     from cutlayer_converter.bundle import Optimizer
+    from cutlayer_converter.cut import Split
     from cutlayer_converter.graph import Tensor
     from cutlayer_converter.head import Head
     from cutlayer_converter.trainable import TrainableSpec
@@ -21,7 +23,6 @@ def make_manifest(
     identity: bytes,
     names: tuple[str, ...] | None,
     optimizer: Optimizer,
-    first_cut: int,
 ) -> Manifest:
     """The manifest of a compiled head."""
     source = head.graph.input
@@ -35,7 +36,7 @@ def make_manifest(
             activation_min=cut.activation_min,
             activation_max=cut.activation_max,
         )
-        for cut, layer in zip(head.plan.cuts, _cut_layers(head), strict=True)
+        for cut, layer in zip(head.plan.cuts, _cut_layers(head.split, head.plan), strict=True)
     ]
     return Manifest(
         bundle_version=BUNDLE_VERSION,
@@ -44,7 +45,7 @@ def make_manifest(
         cut_layer=head.split.layer,
         input=InputSpec(source.shape[1:], float(source.scale), source.zero_point),
         cuts=tuple(cuts),
-        first_cut=first_cut,
+        first_cut=head.first_cut,
         trainable=None if head.trainable is None else _trainable_layer(head, head.trainable),
         untrainable_reason=head.untrainable_reason,
         class_names=names,
@@ -55,13 +56,13 @@ def make_manifest(
     )
 
 
-def find_first_cut(head: Head, layer: str | None) -> int:
+def find_first_cut(split: Split, plan: ArenaPlan, layer: str | None) -> int:
     """The index of the cut after `layer`; None: of the deepest.
 
     Raises:
         ConvertError: The compiled head does not stop there.
     """
-    names = _cut_layers(head)
+    names = _cut_layers(split, plan)
     if layer is None:
         return len(names) - 1
     if layer not in names:
@@ -72,10 +73,10 @@ def find_first_cut(head: Head, layer: str | None) -> int:
     return names.index(layer)
 
 
-def _cut_layers(head: Head) -> list[str]:
+def _cut_layers(split: Split, plan: ArenaPlan) -> list[str]:
     """The Keras layers that the compiled head can stop after."""
-    layers = [layer.name for layer in head.split.head.layers]
-    return [*(_layer_name(cut.tensor, layers) for cut in head.plan.cuts[:-1]), head.split.layer]
+    layers = [layer.name for layer in split.head.layers]
+    return [*(_layer_name(cut.tensor, layers) for cut in plan.cuts[:-1]), split.layer]
 
 
 def _trainable_layer(head: Head, spec: TrainableSpec) -> TrainableLayer:

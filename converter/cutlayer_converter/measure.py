@@ -40,6 +40,8 @@ class OpFigures:
 class HeadFigures:
     """A head on a board.
 
+    No cut but its end is kept: pairs of convolutions may run fused.
+
     Attributes:
         instructions: Of one run of the whole head.
         ops: The same by op.
@@ -77,7 +79,7 @@ def measure_head(
     """
     check_machine(board)
     graph = read_graph(tflite)
-    arena_plan = plan(graph, instruction_set)
+    arena_plan = plan(graph, instruction_set, first_cut=-1)
     samples = np.ascontiguousarray(samples).reshape(len(samples), -1)
     with tempfile.TemporaryDirectory(prefix="cutlayer-bench-") as name:
         folder = Path(name)
@@ -110,10 +112,10 @@ def _figures(
     shape = (len(outputs), *graph.output.shape[1:])
     ops = tuple(
         OpFigures(
-            op=step.lowered.operator.kind,
+            op=" + ".join(part.operator.kind for part in step.lowered.parts),
             kernel=step.lowered.kernel,
             output=step.lowered.output.shape,
-            macs=macs_of(graph, step.lowered),
+            macs=sum(macs_of(graph, part) for part in step.lowered.parts),
             instructions=round(ticks[index] * board.instructions_per_tick),
         )
         for index, step in enumerate(arena_plan.steps)

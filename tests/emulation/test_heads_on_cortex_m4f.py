@@ -10,9 +10,10 @@ import pytest
 from baseline import BASELINE, baseline
 from core import ROOT, SOURCE
 from cortex_program import build_program, run_program
+from fused import fused_wherever_possible
 from head_cases import Case, random_cases
 from layer_models import additions, convolutions, dense, depthwise_3x3, global_average_pools
-from random_head import random_heads
+from random_head import convolution_chains, random_heads
 
 from cutlayer_boards.spec import board
 from cutlayer_converter.arena import plan
@@ -49,13 +50,16 @@ def baseline_case(name: str) -> Case:
 
 
 def build(
-    folder: Path, all_cases: list[Case], instruction_set: InstructionSet = BOARD.instruction_set
+    folder: Path,
+    all_cases: list[Case],
+    instruction_set: InstructionSet = BOARD.instruction_set,
+    first_cut: int = 0,
 ) -> Path:
     """One program of all heads; each model gets a name of its own."""
     sources, rows, declarations, arena_bytes = [], [], [], 0
     for index, case in enumerate(all_cases):
         graph = read_graph(case.tflite)
-        arena_plan = plan(graph, instruction_set)
+        arena_plan = plan(graph, instruction_set, first_cut=first_cut)
         arena_bytes = max(arena_bytes, arena_plan.arena_bytes)
         model, _ = emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
         source = folder / f"model{index}.c"
@@ -116,11 +120,28 @@ def test_random_layers_equal_tflm(kernel: str, tmp_path: Path) -> None:
     layers = random_cases(LAYERS[kernel], LAYER_COUNT)
     instruction_set: InstructionSet = "armv7e-m" if kernel.endswith("armv7em") else "long-multiply"
     chosen = [plan(read_graph(layer.tflite), instruction_set).steps[-1] for layer in layers]
-    assert sum(step.lowered.kernel == kernel for step in chosen) >= LAYER_COUNT / 5
+    assert sum(step.lowered.kernel == kernel for step in chosen) >= LAYER_COUNT / 10
     results = run(build(tmp_path, layers, instruction_set))
     wrong = {index: result[0] for index, result in enumerate(results) if result[0] != -1}
     assert wrong == {}
     assert len(results) == len(layers)
+
+
+@pytest.mark.qemu
+def test_fused_convolutions_equal_tflm(tmp_path: Path) -> None:
+    chains = random_cases(convolution_chains(), LAYER_COUNT)
+    with fused_wherever_possible():
+        results = run(build(tmp_path, chains, first_cut=-1))
+        plans = [plan(read_graph(chain.tflite), BOARD.instruction_set, first_cut=-1) for chain in chains]
+    assert [wrong for wrong, _ in results] == [-1] * len(chains)
+    fused = [
+        part.kernel
+        for each in plans
+        for step in each.steps
+        if len(parts := step.lowered.parts) > 1
+        for part in parts
+    ]
+    assert {"cl_conv2d", "cl_depthwise", "cl_conv2d_armv7em", "cl_depthwise_armv7em"} <= {*fused}
 
 
 @pytest.mark.qemu

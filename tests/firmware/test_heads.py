@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from baseline import NAMES, baseline
 from core import INCLUDE, SOURCE
+from fused import fused_wherever_possible
 from head_runner import check_against_tflm
 from hypothesis import given
 from kernel_cases import cases
-from random_head import random_heads
+from random_head import convolution_chains, random_heads
 
 from cutlayer_converter.arena import plan
 from cutlayer_converter.emit import emit
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def compile_head(name: str, folder: Path, instruction_set: NativeSet = "portable") -> NativeHead:
+def compile_head(
+    name: str, folder: Path, instruction_set: NativeSet = "portable", first_cut: int = 0
+) -> NativeHead:
     graph = read_graph(baseline(name).tflite)
-    arena_plan = plan(graph, instruction_set)
+    arena_plan = plan(graph, instruction_set, first_cut=first_cut)
     emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
     return compile_native(folder, graph, arena_plan, folder)
 
@@ -102,10 +105,11 @@ int main(void)
 
 
 @pytest.mark.parametrize("instruction_set", get_args(NativeSet))
-@pytest.mark.parametrize("name", ["kws", "resnet", "ad", "rnd_head0"])
+@pytest.mark.parametrize("name", ["kws", "resnet", "ad", "rnd_head0", "vww"])
 def test_sanitizers_find_nothing(name: str, instruction_set: NativeSet, tmp_path: Path) -> None:
     model = baseline(name)
-    compile_head(name, tmp_path, instruction_set)
+    head = compile_head(name, tmp_path, instruction_set, first_cut=-1)
+    assert name != "vww" or any(step.lowered.kernel == "cl_fused" for step in head.plan.steps)
     (tmp_path / "main.c").write_text(MAIN)
     program = tmp_path / "program"
     sources = [tmp_path / "main.c", tmp_path / "cutlayer_model.c", SOURCE / "head.c"]
@@ -122,3 +126,21 @@ def test_sanitizers_find_nothing(name: str, instruction_set: NativeSet, tmp_path
 @given(random_heads())
 def test_random_heads_equal_tflm_at_every_cut(model: tuple[bytes, list[np.ndarray[Any, Any]]]) -> None:
     check_against_tflm(*model)
+
+
+@cases
+@given(convolution_chains())
+def test_fused_convolutions_equal_tflm(model: tuple[bytes, list[np.ndarray[Any, Any]]]) -> None:
+    with fused_wherever_possible():
+        check_against_tflm(*model, first_cut=-1)
+
+
+def test_convolutions_are_fused_where_that_saves_memory_and_no_cut_is_lost() -> None:
+    graph = read_graph(baseline("vww").tflite)
+    whole, fused, kept = (plan(graph, first_cut=cut) for cut in (0, -1, 2))
+    assert fused.arena_bytes < whole.arena_bytes == kept.arena_bytes
+    assert [cut.op_count for cut in fused.cuts].count(0) == len(whole.steps) - len(fused.steps) > 0
+    assert [cut.tensor.name for cut in fused.cuts] == [cut.tensor.name for cut in whole.cuts]
+    lost = [index for index, cut in enumerate(fused.cuts) if cut.op_count == 0]
+    assert lost == [2]
+    assert all(cut.op_count for cut in kept.cuts)

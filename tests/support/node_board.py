@@ -15,7 +15,7 @@ from ram_storage import RamStorage
 from train_layer import ACTIVATIONS, KINDS
 from train_reference import F, Layer, activation_range, quantize_multiplier
 
-from cutlayer_converter.arena import align
+from cutlayer_converter.placement import align
 
 if TYPE_CHECKING:
     from collections.abc import Callable

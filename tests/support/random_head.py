@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 
 class RandomHead:
-    """A head that grows an operator at a time; every choice is drawn."""
+    """A head that grows an operator at a time; every choice is drawn.
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self._draw = draw
+    With `common` its convolutions are mostly of the shapes for which a processor has kernels of its own.
+    """
+
+    def __init__(self, draw: st.DrawFn, *, common: bool = False) -> None:
+        self._draw, self._common = draw, common
         self._generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         self._builder = TfliteBuilder()
         self.shape = tuple(draw(st.tuples(st.integers(2, 9), st.integers(2, 9), st.integers(1, 6))))
@@ -36,7 +39,7 @@ class RandomHead:
     def _moves(self) -> list[Callable[[], None]]:
         if len(self.shape) == 1:
             return [self._dense, self._relu]
-        moves = [self.convolution, self._depthwise, self._pool, self._relu, self._pad, self._flatten]
+        moves = [self.convolution, self.depthwise, self._pool, self._relu, self._pad, self._flatten]
         return [*moves, self._residual, self._residual]
 
     def _activation(self, shape: tuple[int, ...]) -> int:
@@ -63,6 +66,8 @@ class RandomHead:
         size, padding = self.shape[:2], draw(st.sampled_from([SAME, VALID]))
         kernel = tuple(min(draw(st.integers(1, 4)), each) for each in size)
         stride = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
+        if self._common and min(size) >= 3:
+            kernel, stride = draw(st.sampled_from([(1, 1), (3, 3), (3, 3)])), stride[:1] * 2
         result = tuple(output_size(padding, *each) for each in zip(size, kernel, stride, strict=True))
         return kernel, result, {"padding": padding, "strideH": stride[0], "strideW": stride[1]}
 
@@ -71,14 +76,14 @@ class RandomHead:
 
     def convolution(self) -> None:
         kernel, size, options = self._window()
-        count = self._draw(st.integers(1, 13))
+        count = 4 * self._draw(st.integers(1, 4)) if self._common else self._draw(st.integers(1, 13))
         inputs = [self._last, *self._weights((count, *kernel, self.shape[2]), 0)]
         dilation = {"dilationHFactor": 1, "dilationWFactor": 1}
         self._finish("CONV_2D", inputs, (*size, count), **options, **dilation, **self._activation_option())
 
-    def _depthwise(self) -> None:
+    def depthwise(self) -> None:
         kernel, size, options = self._window()
-        multiplier = self._draw(st.sampled_from([1, 1, 2]))
+        multiplier = 1 if self._common else self._draw(st.sampled_from([1, 1, 2]))
         count = self.shape[2] * multiplier
         inputs = [self._last, *self._weights((1, *kernel, count), 3)]
         options |= {"dilationHFactor": 1, "dilationWFactor": 1, "depthMultiplier": multiplier}
@@ -128,4 +133,14 @@ def random_heads(draw: st.DrawFn) -> tuple[bytes, list[np.ndarray[Any, Any]]]:
     head.convolution()
     for _ in range(draw(st.integers(0, 9))):
         head.grow()
+    return head.model()
+
+
+@st.composite
+def convolution_chains(draw: st.DrawFn) -> tuple[bytes, list[np.ndarray[Any, Any]]]:
+    """Convolutions and depthwise convolutions and nothing else, at least two."""
+    head = RandomHead(draw, common=draw(st.booleans()))
+    head.convolution()
+    for _ in range(draw(st.integers(1, 4))):
+        draw(st.sampled_from([head.convolution, head.depthwise]))()
     return head.model()

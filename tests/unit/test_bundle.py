@@ -92,7 +92,7 @@ def test_sums_and_counts() -> None:
         (("trainable", "kind"), "lstm", "manifest.trainable.kind"),
         (("optimizer",), "rmsprop", "manifest.optimizer"),
         (("memory", 0), 7, "manifest.memory[0]"),
-        (("bundle_version",), 2, "bundle version 2"),
+        (("bundle_version",), 3, "bundle version 3"),
         (("bundle_version",), None, "bundle version None"),
     ],
 )

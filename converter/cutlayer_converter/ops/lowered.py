@@ -29,7 +29,8 @@ class Lowered:
         kernel: The C function, such as "cl_conv2d".
         params_type: The C struct of its parameters, such as "cl_conv_params".
         params: Field to value: int, (height, width, channels) for a shape, a NumPy array for a pointer to
-            constants, or None for a null pointer.
+            constants, the name of a C function, another Lowered for a pointer to its parameters, or None for
+            a null pointer.
         input: First activation.
         second: Second activation, or None.
         output: What it makes.
@@ -57,6 +58,17 @@ class Lowered:
     def row_kernel(self) -> str | None:
         """The C function that makes some rows of the output alone (cl_row_kernel), where there is one."""
         return f"{self.kernel}_rows" if self.kernel in ROW_KERNELS else None
+
+    @property
+    def parts(self) -> tuple[Lowered, ...]:
+        """The runs that this one is made of: itself, or those that it fuses."""
+        return tuple(value for value in self.params.values() if isinstance(value, Lowered)) or (self,)
+
+    @property
+    def table_bytes(self) -> int:
+        """Weights, biases, multipliers and other constants, in flash."""
+        values = (value for part in self.parts for value in part.params.values())
+        return sum(value.nbytes for value in values if hasattr(value, "nbytes"))
 
     @property
     def row_count(self) -> int:

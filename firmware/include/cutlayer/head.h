@@ -23,9 +23,10 @@ typedef void (*cl_kernel)(const void *params, const int8_t *input, const int8_t 
                           int8_t *output, int8_t *scratch);
 
 // The same for `count` rows of the output from row `first` on, and nothing of the others: for ops
-// whose rows need no more of the input than a window.
-typedef void (*cl_row_kernel)(const void *params, const int8_t *input, int8_t *output,
-                              int8_t *scratch, uint16_t first, uint16_t count);
+// whose rows need no more of the input than a window. Of the input, `input` has the rows from row
+// `begin` on, at least as far as the windows reach.
+typedef void (*cl_row_kernel)(const void *params, const int8_t *input, uint16_t begin,
+                              int8_t *output, int8_t *scratch, uint16_t first, uint16_t count);
 
 struct cl_op {
     cl_kernel kernel;

@@ -126,6 +126,22 @@ struct cl_softmax_params {
     const int32_t *exp_table;
 };
 
+// Two ops one after the other, row by row: of what lies between them only the lines are there that
+// a window of the second one sees. They lie at the start of the scratch memory, kernel_height of
+// them.
+struct cl_fused_params {
+    cl_row_kernel first;
+    const void *first_params;
+    cl_row_kernel second;
+    const void *second_params;
+    struct cl_shape between;
+    struct cl_shape output;
+    uint8_t kernel_height; // of the second
+    uint8_t stride_height;
+    uint8_t pad_top;
+    uint32_t scratch; // where theirs begins in the scratch memory
+};
+
 // Scratch bytes are worked out by the converter (ops/*.py): cl_conv2d needs 4 an output channel
 // and, unless kernel and stride are 1 x 1, two windows: 2 * kernel_height * kernel_width * input
 // channels. The others need none. Output may be the input for relu, requantize, softmax, and for
@@ -134,10 +150,12 @@ void cl_conv2d(const void *params, const int8_t *input, const int8_t *second, in
                int8_t *scratch);
 void cl_depthwise(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
                   int8_t *scratch);
-void cl_conv2d_rows(const void *params, const int8_t *input, int8_t *output, int8_t *scratch,
-                    uint16_t first, uint16_t count);
-void cl_depthwise_rows(const void *params, const int8_t *input, int8_t *output, int8_t *scratch,
-                       uint16_t first, uint16_t count);
+void cl_conv2d_rows(const void *params, const int8_t *input, uint16_t begin, int8_t *output,
+                    int8_t *scratch, uint16_t first, uint16_t count);
+void cl_depthwise_rows(const void *params, const int8_t *input, uint16_t begin, int8_t *output,
+                       int8_t *scratch, uint16_t first, uint16_t count);
+void cl_fused(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
+              int8_t *scratch);
 void cl_dense(const void *params, const int8_t *input, const int8_t *second, int8_t *output,
               int8_t *scratch);
 void cl_average_pool(const void *params, const int8_t *input, const int8_t *second, int8_t *output,

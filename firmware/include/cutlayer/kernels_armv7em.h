@@ -15,10 +15,10 @@ void cl_depthwise_armv7em(const void *params, const int8_t *input, const int8_t 
                           int8_t *output, int8_t *scratch);
 
 // Rows of their outputs.
-void cl_conv2d_armv7em_rows(const void *params, const int8_t *input, int8_t *output,
+void cl_conv2d_armv7em_rows(const void *params, const int8_t *input, uint16_t begin, int8_t *output,
                             int8_t *scratch, uint16_t first, uint16_t count);
-void cl_depthwise_armv7em_rows(const void *params, const int8_t *input, int8_t *output,
-                               int8_t *scratch, uint16_t first, uint16_t count);
+void cl_depthwise_armv7em_rows(const void *params, const int8_t *input, uint16_t begin,
+                               int8_t *output, int8_t *scratch, uint16_t first, uint16_t count);
 
 // Fully connected layer of at least four channels; several rows only of a multiple of four inputs.
 // `input` and `output` are 1 x rows x channels.

@@ -16,9 +16,9 @@ void cl_depthwise_long(const void *params, const int8_t *input, const int8_t *se
                        int8_t *output, int8_t *scratch);
 
 // Rows of both, as cl_row_kernel says.
-void cl_conv2d_long_rows(const void *params, const int8_t *input, int8_t *output, int8_t *scratch,
-                         uint16_t first, uint16_t count);
-void cl_depthwise_long_rows(const void *params, const int8_t *input, int8_t *output,
+void cl_conv2d_long_rows(const void *params, const int8_t *input, uint16_t begin, int8_t *output,
+                         int8_t *scratch, uint16_t first, uint16_t count);
+void cl_depthwise_long_rows(const void *params, const int8_t *input, uint16_t begin, int8_t *output,
                             int8_t *scratch, uint16_t first, uint16_t count);
 
 // Fully connected layer of at least two channels. `input` and `output` are 1 x rows x channels.

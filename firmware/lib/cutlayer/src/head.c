@@ -31,7 +31,7 @@ int32_t cl_head_output(const struct cl_head *head, int8_t *arena, uint32_t first
         *output = arena + end->offset + first;
         return (int32_t)(count - first);
     }
-    head->rows(op->params, arena + op->input, arena + op->output, arena + op->scratch,
+    head->rows(op->params, arena + op->input, 0, arena + op->output, arena + op->scratch,
                (uint16_t)(first / row), 1);
     *output = arena + op->output + first % row;
     return (int32_t)(row - first % row);

@@ -25,7 +25,7 @@ static int32_t run_last(struct cl_session *session, uint16_t first, uint16_t cou
         return cl_train_forward(&session->train, arena + op->input, arena + op->output,
                                 arena + op->scratch, first, count);
     }
-    head->rows(op->params, arena + op->input, arena + op->output, arena + op->scratch, first,
+    head->rows(op->params, arena + op->input, 0, arena + op->output, arena + op->scratch, first,
                count);
     return 0;
 }

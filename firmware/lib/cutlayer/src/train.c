@@ -178,10 +178,10 @@ int32_t cl_train_forward(const struct cl_train *train, const int8_t *input, int8
     }
     switch (train->layer->kind) {
     case CL_LAYER_CONV2D:
-        cl_conv2d_rows(params, input, output, scratch, first, count);
+        cl_conv2d_rows(params, input, 0, output, scratch, first, count);
         return CL_OK;
     case CL_LAYER_DEPTHWISE:
-        cl_depthwise_rows(params, input, output, scratch, first, count);
+        cl_depthwise_rows(params, input, 0, output, scratch, first, count);
         return CL_OK;
     case CL_LAYER_DENSE:
         cl_dense(params, input, NULL, output, scratch);

@@ -4,16 +4,25 @@
 
 #include "cutlayer/head.h"
 
-// Takes the rows above the windows of output row `first` off the shape of the input and its
-// padding. Returns the elements of the input before what is left.
-static inline uint32_t cl_rows_above(struct cl_shape *input, uint8_t *pad_top, uint8_t stride,
-                                     uint16_t first)
+// Output rows [first, first + count), and where their windows are.
+struct cl_rows {
+    uint16_t first;
+    uint16_t count;
+    uint8_t kernel_height;
+    uint8_t stride_height;
+};
+
+// Leaves of the input's shape and its padding what the windows of `rows` see. Returns the first row
+// of the input that they see.
+static inline uint16_t cl_rows_below(struct cl_rows rows, struct cl_shape *input, uint8_t *pad_top)
 {
-    const int32_t top = (int32_t)((uint32_t)first * stride) - *pad_top;
-    const uint32_t above = top > 0 ? (uint32_t)top : 0;
-    *pad_top = (uint8_t)(top < 0 ? -top : 0);
-    input->height = (uint16_t)(input->height - above);
-    return above * cl_shape_row(*input);
+    const int32_t top = (int32_t)((uint32_t)rows.first * rows.stride_height) - *pad_top;
+    const int32_t end = top + (rows.count - 1) * rows.stride_height + rows.kernel_height;
+    const int32_t first = top > 0 ? top : 0;
+    const int32_t last = end < (int32_t)input->height ? end : (int32_t)input->height;
+    *pad_top = (uint8_t)(first - top);
+    input->height = (uint16_t)(last - first);
+    return (uint16_t)first;
 }
 
 #endif

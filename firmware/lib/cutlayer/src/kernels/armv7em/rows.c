@@ -5,15 +5,15 @@
 #include "kernels/packed_rows.h"
 
 #if defined(CL_ARMV7EM)
-void cl_conv2d_armv7em_rows(const void *params, const int8_t *input, int8_t *output,
+void cl_conv2d_armv7em_rows(const void *params, const int8_t *input, uint16_t begin, int8_t *output,
                             int8_t *scratch, uint16_t first, uint16_t count)
 {
-    cl_packed_rows(cl_conv2d_armv7em, params, input, output, scratch, first, count);
+    cl_packed_rows(cl_conv2d_armv7em, params, input, begin, output, scratch, first, count);
 }
 
-void cl_depthwise_armv7em_rows(const void *params, const int8_t *input, int8_t *output,
-                               int8_t *scratch, uint16_t first, uint16_t count)
+void cl_depthwise_armv7em_rows(const void *params, const int8_t *input, uint16_t begin,
+                               int8_t *output, int8_t *scratch, uint16_t first, uint16_t count)
 {
-    cl_packed_rows(cl_depthwise_armv7em, params, input, output, scratch, first, count);
+    cl_packed_rows(cl_depthwise_armv7em, params, input, begin, output, scratch, first, count);
 }
 #endif
