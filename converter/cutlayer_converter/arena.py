@@ -85,6 +85,11 @@ class ArenaPlan:
     rows: str | None = None
     gradient_offset: int = 0
 
+    @property
+    def stops(self) -> tuple[Cut, ...]:
+        """The cuts that have not vanished in a fused pair."""
+        return tuple(cut for cut in self.cuts if cut.op_count)
+
 
 def plan(
     graph: Graph,

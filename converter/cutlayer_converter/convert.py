@@ -77,7 +77,7 @@ def convert(
         from cutlayer_converter.verify import verify as compare
 
         report("verify")
-        compare(head.tflite)
+        compare(head.tflite, first_cut=head.first_cut)
     identity = model_id(head.graph, head.split.tail, optimizer=optimizer, master=master)
     manifest = make_manifest(head, board, identity, names, optimizer)
     report("write")

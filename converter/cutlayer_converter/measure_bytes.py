@@ -6,7 +6,7 @@ The portable kernels run on this computer, a board's own kernels in QEMU: one bo
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from cutlayer_boards.spec import BoardSpec
     from cutlayer_converter.arena import ArenaPlan
+    from cutlayer_converter.ops.targets import InstructionSet
     from cutlayer_converter.verify import NativeHead, NativeSet
 
 # What the emulator writes in one boot lies in a temporary file.
@@ -38,9 +39,10 @@ class ByteFigures:
     """A comparison.
 
     Attributes:
-        inputs: Random inputs, each run once by TFLM, natively and on the board.
+        inputs: Random inputs, each run by TFLM, natively and on the board.
         cuts: Places where the head stops; the last is its end.
-        compared: Bytes of one kind of kernels, over all inputs and cuts.
+        compared: Bytes of both kinds of kernels, over all inputs and cuts; and those of the head with pairs
+            of convolutions fused, where the planner fuses more when only the end is wanted.
         differing_portable: Of them, those of the portable kernels that are not TFLM's.
         differing_board: Those of the board's kernels.
     """
@@ -72,47 +74,82 @@ def measure_bytes(
     """
     check_machine(board)
     oracle, generator = Oracle(tflite), np.random.default_rng(seed)
-    compared = here = on_board = 0
     natively: NativeSet = "long-multiply" if portable else "portable"
-    with native_head(tflite, natively) as native, _emulated_head(tflite, board, portable) as emulated:
-        shape, cuts = native.graph.input.shape, native.plan.cuts
-        batch = max(1, BATCH_BYTES // sum(cut.tensor.count for cut in cuts))
+    on_it: InstructionSet = "long-multiply" if portable else board.instruction_set
+    compared = here = on_board = 0
+    with ExitStack() as stack:
+        heads = [
+            stack.enter_context(native_head(tflite, natively, cut)) for cut in _first_cuts(tflite, natively)
+        ]
+        boards = [
+            stack.enter_context(_emulated_head(tflite, board, on_it, cut))
+            for cut in _first_cuts(tflite, on_it)
+        ]
+        graph, cuts = heads[0].graph, len(heads[0].plan.cuts)
+        batch = max(1, BATCH_BYTES // max(_bytes_at(emulated.plan) for emulated in boards))
         for first in range(0, inputs, batch):
-            samples = [
-                random_sample(generator, shape, number) for number in range(first, min(first + batch, inputs))
-            ]
-            for sample, theirs in zip(samples, emulated(samples), strict=True):
+            numbers = range(first, min(first + batch, inputs))
+            samples = [random_sample(generator, graph.input.shape, number) for number in numbers]
+            found = [emulated.run(samples) for emulated in boards]
+            for number, sample in enumerate(samples):
                 oracle.run(sample)
-                expected = np.concatenate([oracle.tensor(cut.tensor.index).reshape(-1) for cut in cuts])
-                compared += expected.size
-                here += int((_at_every_cut(native, sample) != expected).sum())
-                on_board += int((theirs != expected).sum())
-            progress(first + len(samples))
-    return ByteFigures(inputs, len(cuts), compared, here, on_board)
+                for head in heads:
+                    expected = _expected(oracle, head.plan)
+                    here += int((_at_every_cut(head, sample) != expected).sum())
+                    compared += expected.size
+                for emulated, theirs in zip(boards, found, strict=True):
+                    expected = _expected(oracle, emulated.plan)
+                    on_board += int((theirs[number] != expected).sum())
+                    compared += expected.size
+            progress(numbers.stop)
+    return ByteFigures(inputs, cuts, compared, here, on_board)
+
+
+def _first_cuts(tflite: bytes, instruction_set: InstructionSet) -> list[int]:
+    """0 for a head that stops at every cut, and -1 for one that only ends, if it is planned otherwise."""
+    ending = plan(read_graph(tflite), instruction_set, first_cut=-1)
+    return [0] if len(ending.stops) == len(ending.cuts) else [0, -1]
+
+
+def _bytes_at(arena_plan: ArenaPlan) -> int:
+    """Bytes at all places where the head stops."""
+    return sum(cut.tensor.count for cut in arena_plan.stops)
+
+
+def _expected(oracle: Oracle, arena_plan: ArenaPlan) -> NDArray[np.int8]:
+    """TFLM's bytes there, of its last run."""
+    return np.concatenate([oracle.tensor(cut.tensor.index).reshape(-1) for cut in arena_plan.stops])
 
 
 def _at_every_cut(head: NativeHead, sample: NDArray[np.int8]) -> NDArray[np.int8]:
     """The bytes at every cut, shallowest first, each run going on from the last."""
     start, done, found = head.plan.input_offset, 0, []
     head.arena[start : start + sample.size] = sample.reshape(-1)
-    for cut in head.plan.cuts:
+    for cut in head.plan.stops:
         found.append(head.go_on(done, cut).reshape(-1))
         done = cut.op_count
     return np.concatenate(found)
 
 
+@dataclass(frozen=True, slots=True)
+class EmulatedHead:
+    """A head on the emulated board; `run` gives int8 [samples, bytes at every cut]."""
+
+    plan: ArenaPlan
+    run: Callable[[list[NDArray[np.int8]]], NDArray[np.int8]]
+
+
 @contextmanager
 def _emulated_head(
-    tflite: bytes, board: BoardSpec, portable: bool
-) -> Iterator[Callable[[list[NDArray[np.int8]]], NDArray[np.int8]]]:
-    """What runs samples on the emulated board: int8 [samples, bytes at every cut]."""
+    tflite: bytes, board: BoardSpec, instruction_set: InstructionSet, first_cut: int
+) -> Iterator[EmulatedHead]:
     graph = read_graph(tflite)
-    arena_plan = plan(graph, "long-multiply" if portable else board.instruction_set)
+    arena_plan = plan(graph, instruction_set, first_cut=first_cut)
     with tempfile.TemporaryDirectory(prefix="cutlayer-bench-") as name:
         folder = Path(name)
         emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
         inputs, outputs = folder / "inputs", folder / "outputs"
-        defines = ["-DCL_NO_SIMD32"] if portable else []
+        defines = ["-DCL_NO_SIMD32"] if instruction_set == "long-multiply" else []
         defines += ["-DBENCH_COUNT", f'-DINPUTS="{inputs}"', f'-DOUTPUTS="{outputs}"']
         sources = [folder / "cutlayer_model.c", *head_sources()]
         program = build_program("bench_bytes", folder, sources, board, defines)
@@ -122,11 +159,11 @@ def _emulated_head(
             lines = run_program(program, board, options=())
             return _read(outputs, lines, len(samples), arena_plan)
 
-        yield run
+        yield EmulatedHead(arena_plan, run)
 
 
 def _read(outputs: Path, lines: list[list[str]], samples: int, arena_plan: ArenaPlan) -> NDArray[np.int8]:
-    each = sum(cut.tensor.count for cut in arena_plan.cuts)
+    each = _bytes_at(arena_plan)
     found = np.fromfile(outputs, np.int8)
     if lines != [["runs", str(samples)]] or found.size != samples * each:
         message = f"the emulated head wrote {found.size:,} bytes and {lines}, not {samples * each:,}"

@@ -146,18 +146,20 @@ class Oracle:
 
 
 @contextmanager
-def native_head(tflite: bytes, instruction_set: NativeSet = "portable") -> Iterator[NativeHead]:
-    """`tflite` compiled for this computer, in a temporary folder."""
+def native_head(
+    tflite: bytes, instruction_set: NativeSet = "portable", first_cut: int = 0
+) -> Iterator[NativeHead]:
+    """`tflite` compiled for this computer, in a temporary folder; cuts before `first_cut` may vanish."""
     graph = read_graph(tflite)
-    arena_plan = plan(graph, instruction_set)
+    arena_plan = plan(graph, instruction_set, first_cut=first_cut)
     with tempfile.TemporaryDirectory(prefix="cutlayer-verify-") as name:
         folder = Path(name)
         emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
         yield compile_native(folder, graph, arena_plan, folder)
 
 
-def verify(tflite: bytes, samples: int = 8, seed: int = 0) -> Verification:
-    """Compares the compiled head of `tflite` with TFLM at every cut.
+def verify(tflite: bytes, samples: int = 8, seed: int = 0, first_cut: int = 0) -> Verification:
+    """Compares the compiled head of `tflite` with TFLM at every cut; those before `first_cut` may vanish.
 
     Raises:
         ConvertError: A byte differs, or something needed for the comparison is missing.
@@ -165,15 +167,18 @@ def verify(tflite: bytes, samples: int = 8, seed: int = 0) -> Verification:
     oracle = Oracle(tflite)
     generator = np.random.default_rng(seed)
     byte_count = 0
-    with native_head(tflite) as head, native_head(tflite, "long-multiply") as long:
+    with (
+        native_head(tflite, "portable", first_cut) as head,
+        native_head(tflite, "long-multiply", first_cut) as long,
+    ):
         for number in range(samples):
             sample = random_sample(generator, head.graph.input.shape, number)
             oracle.run(sample)
             for compiled in (head, long):
-                for cut in compiled.plan.cuts:
+                for cut in compiled.plan.stops:
                     theirs = oracle.tensor(cut.tensor.index)
                     byte_count += compare(compiled.run(sample, cut), theirs, cut, number)
-        return Verification(samples, len(head.plan.cuts), byte_count)
+        return Verification(samples, len(head.plan.stops), byte_count)
 
 
 def random_sample(generator: np.random.Generator, shape: tuple[int, ...], number: int) -> NDArray[np.int8]:

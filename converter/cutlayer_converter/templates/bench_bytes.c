@@ -41,6 +41,9 @@ static int run_once(const struct cl_head *head, uint32_t outputs)
     uint16_t done = 0;
     for (uint32_t i = 0; i + 1 < head->cut_count; i++) {
         const struct cl_cut *cut = &head->cuts[i];
+        if (cut->op_count == 0) {
+            continue; // it has vanished in a fused pair
+        }
         if (cl_head_run(head, arena, done, cut->op_count) != cut->op_count ||
             transfer(SYS_WRITE, outputs, arena + cut->offset, cl_shape_count(cut->shape))) {
             return 0;
