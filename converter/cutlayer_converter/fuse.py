@@ -1,6 +1,6 @@
 """Pairs of convolutions that run row by row, so that what lies between them is never whole in memory.
 
-Depth-first or patch-based inference (Lin et al., "MCUNetV2", 2021), with a row of the output as the patch:
+Depth-first or patch-based inference (Lin et al., "MCUNetV2", 2021), with rows of the output as the patch:
 firmware/lib/cutlayer/src/kernels/fused.c.
 """
 
@@ -43,14 +43,31 @@ def fuse(
         ]
         best = min(pairs, key=peak_bytes, default=runs)
         if peak_bytes(best) >= peak_bytes(runs):
-            return runs
+            return _with_more_rows(runs, instruction_set, peak_bytes)
         runs = best
 
 
-def join(first: Lowered, second: Lowered, instruction_set: InstructionSet) -> Lowered:
-    """Two runs as one, by kernels that make rows."""
+def _with_more_rows(
+    runs: list[Lowered], instruction_set: InstructionSet, peak_bytes: Callable[[list[Lowered]], int]
+) -> list[Lowered]:
+    """The same with as many rows at a time as cost no memory: each call of a kernel has its price."""
+    for index, run in enumerate(runs):
+        if run.kernel != KERNEL:
+            continue
+        first, second = run.parts
+        for rows in range(run.params["output"][0], 1, -1):
+            more = [*runs[:index], join(first, second, instruction_set, rows), *runs[index + 1 :]]
+            if peak_bytes(more) <= peak_bytes(runs):
+                runs = more
+                break
+    return runs
+
+
+def join(first: Lowered, second: Lowered, instruction_set: InstructionSet, rows: int = 1) -> Lowered:
+    """Two runs as one, by kernels that make rows: `rows` of the output at a time."""
     first, second = (specialize(run, instruction_set, rows=True) for run in (first, second))
-    lines_bytes = -(-second.params["kernel_height"] * first.row_count // ALIGNMENT) * ALIGNMENT
+    lines = (rows - 1) * second.params["stride_height"] + second.params["kernel_height"]
+    lines_bytes = -(-lines * first.row_count // ALIGNMENT) * ALIGNMENT
     return Lowered(
         operator=second.operator,
         kernel=KERNEL,
@@ -62,6 +79,7 @@ def join(first: Lowered, second: Lowered, instruction_set: InstructionSet) -> Lo
             "second_params": second,
             "between": first.params["output"],
             "output": second.params["output"],
+            "rows": rows,
             "kernel_height": second.params["kernel_height"],
             "stride_height": second.params["stride_height"],
             "pad_top": second.params["pad_top"],

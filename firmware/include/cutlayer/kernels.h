@@ -126,9 +126,9 @@ struct cl_softmax_params {
     const int32_t *exp_table;
 };
 
-// Two ops one after the other, row by row: of what lies between them only the lines are there that
-// a window of the second one sees. They lie at the start of the scratch memory, kernel_height of
-// them.
+// Two ops one after the other, some rows of the output at a time: of what lies between them only
+// the lines are there that their windows see. They lie at the start of the scratch memory, (rows -
+// 1) * stride_height + kernel_height of them.
 struct cl_fused_params {
     cl_row_kernel first;
     const void *first_params;
@@ -136,6 +136,7 @@ struct cl_fused_params {
     const void *second_params;
     struct cl_shape between;
     struct cl_shape output;
+    uint16_t rows;         // of the output at a time
     uint8_t kernel_height; // of the second
     uint8_t stride_height;
     uint8_t pad_top;

@@ -1,6 +1,6 @@
-// Two ops row by row. Known as depth-first or patch-based inference: Lin et al., "MCUNetV2:
-// Memory-Efficient Patch-based Inference for Tiny Deep Learning", 2021; here a patch is a row of
-// the output, and no line between the two ops is worked out twice.
+// Two ops, some rows at a time. Known as depth-first or patch-based inference: Lin et al.,
+// "MCUNetV2: Memory-Efficient Patch-based Inference for Tiny Deep Learning", 2021; here a patch is
+// some rows of the output, and no line between the two ops is worked out twice.
 #include "cutlayer/kernels.h"
 
 #include <string.h>
@@ -29,11 +29,14 @@ void cl_fused(const void *params, const int8_t *input, const int8_t *second, int
 {
     const struct cl_fused_params *p = params;
     struct lines lines = {scratch, cl_shape_row(p->between), 0, 0};
+    uint16_t count;
     (void)second;
     scratch += p->scratch;
-    for (uint16_t row = 0; row < p->output.height; row++, output += cl_shape_row(p->output)) {
+    for (uint16_t row = 0; row < p->output.height; row = (uint16_t)(row + count)) {
+        const uint16_t left = (uint16_t)(p->output.height - row);
+        count = left < p->rows ? left : p->rows;
         const int32_t top = (int32_t)((uint32_t)row * p->stride_height) - p->pad_top;
-        const int32_t below = top + p->kernel_height;
+        const int32_t below = top + (count - 1) * (int32_t)p->stride_height + p->kernel_height;
         const uint16_t end = (uint16_t)(below < p->between.height ? below : p->between.height);
         if (top > (int32_t)lines.first) {
             forget(&lines, (uint16_t)top);
@@ -44,6 +47,7 @@ void cl_fused(const void *params, const int8_t *input, const int8_t *second, int
                      lines.end, (uint16_t)(end - lines.end));
             lines.end = end;
         }
-        p->second(p->second_params, lines.at, lines.first, output, scratch, row, 1);
+        p->second(p->second_params, lines.at, lines.first, output, scratch, row, count);
+        output += count * cl_shape_row(p->output);
     }
 }
