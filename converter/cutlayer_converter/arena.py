@@ -10,14 +10,14 @@ output a row at a time, as it is sent: then its input stays, and of the output o
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.fuse import fuse
 from cutlayer_converter.ops.lowered import Lowered, int8_input, int8_output, refuse
 from cutlayer_converter.ops.registry import ALIASES, lower
-from cutlayer_converter.ops.targets import specialize
+from cutlayer_converter.ops.targets import specialize, specialize_trained
 from cutlayer_converter.placement import Buffer, align, peak, place
 from cutlayer_converter.sensor import sensor_bytes
 from cutlayer_converter.trainable import gradient_bytes, trains
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     from cutlayer_converter.graph import Graph, Tensor
     from cutlayer_converter.ops.targets import InstructionSet
+
+
+# What a faster kernel for the trainable layer may make the arena larger by.
+FAST_TRAINED_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,11 @@ def plan(
 ) -> ArenaPlan:
     """Lowers every operator for `instruction_set` and places the activations.
 
-    With `trainable_end` a last layer with weights keeps its portable kernel, whose weights training code
-    reads and writes, and its input stays whole for the gradient. A convolution at the end makes rows if that
-    takes less memory. So do pairs of convolutions before it (fuse.py), if no cut from `first_cut` on (-1: the
-    deepest) lies between them; cuts that vanish so have op_count 0.
+    With `trainable_end` a last layer with weights keeps them as training code reads and writes them, under a
+    kernel of `instruction_set` if that makes the arena little larger, and its input stays whole for the
+    gradient. A convolution at the end makes rows if that takes less memory. So do pairs of convolutions
+    before it (fuse.py), if no cut from `first_cut` on (-1: the deepest) lies between them; cuts that vanish
+    so have op_count 0.
 
     Raises:
         ConvertError: An operator that the firmware lacks, naming it, the supported list and the way out; or a
@@ -114,7 +119,11 @@ def plan(
         message = "the head has no operator: nothing would run on the board"
         raise ConvertError(message, "cut the model after a layer that computes something")
     head = _Head(graph, lowered, roots, instruction_set, trainable_end, first_cut)
-    return min((head.plan(rows=rows) for rows in head.endings), key=lambda found: found.arena_bytes)
+    last = specialize_trained(lowered[-1], instruction_set)
+    if not trainable_end or last is lowered[-1]:
+        return head.smallest()
+    plain, fast = head.smallest(), replace(head, trained=last).smallest()
+    return fast if fast.arena_bytes <= plain.arena_bytes + FAST_TRAINED_BYTES else plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,11 @@ class _Head:
     instruction_set: InstructionSet
     trainable_end: bool
     first_cut: int
+    trained: Lowered | None = None  # in place of a trainable end
+
+    def smallest(self) -> ArenaPlan:
+        """The plan with the smallest arena."""
+        return min((self.plan(rows=rows) for rows in self.endings), key=lambda found: found.arena_bytes)
 
     @property
     def endings(self) -> list[bool]:
@@ -139,7 +153,10 @@ class _Head:
 
         def specialized(runs: list[Lowered]) -> list[Lowered]:
             *before, last = runs
-            special = last if self.trainable_end else specialize(last, self.instruction_set, rows=rows)
+            if self.trainable_end:
+                special = self.trained or last
+            else:
+                special = specialize(last, self.instruction_set, rows=rows)
             return [*(specialize(run, self.instruction_set) for run in before), special]
 
         def peak_bytes(runs: list[Lowered]) -> int:

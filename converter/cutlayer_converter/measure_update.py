@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cutlayer_converter.counted import build_program, check_machine, run_program, train_sources
+from cutlayer_converter.ops.armv7em import PLAIN, plain_scratch_bytes
 
 if TYPE_CHECKING:
     from cutlayer_boards.spec import BoardSpec
@@ -70,16 +71,18 @@ def measure_update(
 ) -> UpdateFigures:
     """Trains `layer` on random inputs and gradients; `master` is what its master weights are kept as.
 
-    `simd` False builds the portable code without the SIMD instructions that it uses where there are some.
+    `simd` False builds the portable code without the SIMD instructions that it uses where there are some, and
+    takes no kernel of the board's own for the forward.
 
     Raises:
         ConvertError: The board is none that this can count on, or compiler or emulator fail.
     """
     check_machine(board)
     assert board.instructions_per_tick is not None
+    plain = simd and layer.kind == "conv2d" and board.instruction_set == "armv7e-m"
     with tempfile.TemporaryDirectory(prefix="cutlayer-bench-") as name:
         folder = Path(name)
-        (folder / "bench_layer.h").write_text(_layer_header(layer, optimizer, master))
+        (folder / "bench_layer.h").write_text(_layer_header(layer, optimizer, master, plain=plain))
         defines = ["-DBENCH_COUNT", *([] if simd else ["-DCL_NO_SIMD32"])]
         program = build_program("bench_update", folder, train_sources(), board, defines)
         found = {line[0]: int(line[1]) for line in run_program(program, board)}
@@ -89,7 +92,7 @@ def measure_update(
     return UpdateFigures(**counts, train_bytes=found["bytes"], stack_bytes=found["stack"])
 
 
-def _layer_header(layer: UpdateLayer, optimizer: Optimizer, master: Master) -> str:
+def _layer_header(layer: UpdateLayer, optimizer: Optimizer, master: Master, *, plain: bool) -> str:
     pad, parameters = (layer.kernel - 1) // 2, layer.weight_count + layer.channels
     weights = ", ".join(str((37 * i) % 255 - 127) for i in range(layer.weight_count))
     window, outputs = 2 * layer.kernel**2 * layer.depth, layer.height * layer.width * layer.channels
@@ -108,7 +111,7 @@ def _layer_header(layer: UpdateLayer, optimizer: Optimizer, master: Master) -> s
             f"#define OUTPUT_COUNT {outputs}u",
             f"#define ROW_COUNT {layer.width * layer.channels}u",
             f"#define GRADIENT_BYTES {_aligned(gradient)}u",
-            f"#define SCRATCH_BYTES {4 * layer.channels + window}u",
+            f"#define SCRATCH_BYTES {max(4 * layer.channels + window, _plain_scratch_bytes(layer))}u",
             f"#define MEMORY_BYTES {24 * (parameters + 16 * layer.channels)}u",
             f"static const int8_t weights[] = {{{weights}}};",
             f"static const int32_t bias[{layer.channels}];",
@@ -125,11 +128,20 @@ def _layer_header(layer: UpdateLayer, optimizer: Optimizer, master: Master) -> s
             f"    .kind = {kind}, .optimizer_max = {name}, .params = &params,",
             "    .weight_scale = weight_scale, .input_scale = 0.02f, .output_scale = 0.01f,",
             f"    .weight_count = {layer.weight_count}, .channel_count = {layer.channels},",
-            f"    .activation = CL_ACTIVATION_RELU, .master = CL_MASTER_{master.upper()}}};",
+            f"    .activation = CL_ACTIVATION_RELU, .master = CL_MASTER_{master.upper()},",
+            f"    .rows = {f'{PLAIN}_rows' if plain else 0}}};",
             f"static const struct cl_train_config config = {{{name}, 0.9f, 0.999f, 1e-7f}};",
             "",
         ]
     )
+
+
+def _plain_scratch_bytes(layer: UpdateLayer) -> int:
+    size, pad = (layer.height, layer.width), (layer.kernel - 1) // 2
+    same = {"kernel": layer.kernel, "stride": 1}
+    fields = {f"{name}_{axis}": value for name, value in same.items() for axis in ("height", "width")}
+    shapes = {"input": (*size, layer.depth), "output": (*size, layer.channels)}
+    return plain_scratch_bytes({**shapes, **fields, "pad_top": pad, "pad_left": pad})
 
 
 def _aligned(count: int) -> int:

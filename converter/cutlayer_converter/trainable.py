@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 Kind = Literal["conv2d", "depthwise", "dense"]
 Master = Literal["float32", "bfloat16"]
-KINDS: dict[str, Kind] = {"cl_conv2d": "conv2d", "cl_depthwise": "depthwise", "cl_dense": "dense"}
+KINDS: dict[str, Kind] = {
+    "cl_conv2d": "conv2d",
+    "cl_conv2d_plain_armv7em": "conv2d",
+    "cl_depthwise": "depthwise",
+    "cl_dense": "dense",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class TrainableSpec:
         input_scale: Of the layer's input.
         output_scale: As converted.
         master: What master weights and moments are kept as.
+        rows: The C function that makes its rows where that is not the portable one, or None.
     """
 
     kind: Kind
@@ -43,6 +49,7 @@ class TrainableSpec:
     input_scale: float
     output_scale: float
     master: Master = "float32"
+    rows: str | None = None
 
     @property
     def weight_count(self) -> int:
@@ -90,4 +97,5 @@ def find_trainable(
         input_scale=float(last.input.scale),
         output_scale=float(last.output.scale),
         master=master,
+        rows=None if last.kernel == f"cl_{kind}" else last.row_kernel,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from core import FLAGS, INCLUDE, SOURCE
 from cortex_program import build_program, run_program
-from train_layer import KINDS, OPTIMIZERS, random_layer, wide_layer
+from train_layer import ACTIVATIONS, KINDS, OPTIMIZERS, random_layer, wide_layer
 from train_program import crcs, in_numpy, sources
 from train_reference import Config, F, Layer
 
@@ -42,6 +43,27 @@ def case(kind: str, optimizer: str, wide: bool, master: str, seed: int) -> tuple
     return make(np.random.default_rng(seed), kind), Config(optimizer, F(0.9), master=master)
 
 
+def convolution(index: int) -> tuple[Layer, Config]:
+    """Rows of 1 to 12 positions; every other layer has channels that the tiles cannot requantize."""
+    rng = np.random.default_rng([7, index])
+    width, pointwise = 1 + index % 12, index % 3 == 0
+    depth = int(rng.choice((1, 3, 4, 5, 8, 12, 16, *((48, 67) if pointwise else ()))))
+    shape, channels = (int(rng.integers(1, 6)), width, depth), int(rng.integers(2 + index % 2, 20))
+    activation = ACTIVATIONS[index // 12 % 3]
+    layer = random_layer(rng, "conv2d", activation, shape=shape, channels=channels, pointwise=pointwise)
+    if index % 2:
+        bias, scale, weights = layer.bias.copy(), layer.weight_scale.copy(), layer.weights.copy()
+        ratio, middle = float(layer.output_scale) / float(layer.input_scale), channels // 2
+        bias[0], scale[0] = 2**30 - 3, F(ratio * 2.0**-21)
+        bias[-1], scale[-1] = -(2**30), F(ratio * 2.0**-25)
+        # Multipliers of at least a half, of sums that are small: shifts of 0 and to the left.
+        weights.reshape(channels, -1)[middle] = rng.integers(-1, 2, weights.size // channels)
+        bias[middle], scale[middle] = 0, F(ratio * rng.uniform(0.5, 1 if index % 4 == 1 else 3))
+        layer = replace(layer, bias=bias, weight_scale=scale, weights=weights)
+    return layer, Config("sgd", F(0.9))
+
+
+CONVOLUTIONS = [convolution(index) for index in range(72)]
 CASES = [case(*layer_case, seed) for seed, layer_case in enumerate(LAYERS, 40)]
 
 
@@ -64,5 +86,13 @@ def test_native_under_sanitizers_equals_numpy(tmp_path: Path, expected: list[tup
 @pytest.mark.qemu
 def test_cortex_m4f_equals_numpy(tmp_path: Path, expected: list[tuple[int, int]]) -> None:
     spec = board("qemu_mps2_an386")
-    program = build_program(spec, tmp_path, sources(tmp_path, CASES, STEPS, MEMORY_BYTES))
+    program = build_program(spec, tmp_path, sources(tmp_path, CASES, STEPS, MEMORY_BYTES, armv7em=True))
+    assert crcs(run_program(spec, program)) == expected
+
+
+@pytest.mark.qemu
+def test_convolution_for_armv7e_m_equals_numpy(tmp_path: Path) -> None:
+    expected = [in_numpy(*layer_case, index, 3) for index, layer_case in enumerate(CONVOLUTIONS)]
+    spec = board("qemu_mps2_an386")
+    program = build_program(spec, tmp_path, sources(tmp_path, CONVOLUTIONS, 3, 2**17, armv7em=True))
     assert crcs(run_program(spec, program)) == expected

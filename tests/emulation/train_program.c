@@ -28,8 +28,8 @@ static void say_number(uint32_t number, char end)
     say(text);
 }
 
-// One sample; returns the CRC of the outputs, gone on from `crc`.
-static uint32_t learn(uint32_t crc)
+// One sample, `rows` rows of it at a time; returns the CRC of the outputs, gone on from `crc`.
+static uint32_t learn(uint32_t crc, uint16_t rows)
 {
     const struct cl_conv_params *params = &train.params;
     const uint32_t channels = params->output.channels;
@@ -38,9 +38,9 @@ static uint32_t learn(uint32_t crc)
         input[i] = draw(&state);
     }
     const uint32_t row_count = cl_shape_row(params->output);
-    for (uint16_t row = 0; row < params->output.height; row++) {
-        if (cl_train_forward(&train, input, output + row * row_count, (int8_t *)scratch, row, 1) <
-            0) {
+    for (uint16_t row = 0; row < params->output.height; row = (uint16_t)(row + rows)) {
+        if (cl_train_forward(&train, input, output + row * row_count, (int8_t *)scratch, row,
+                             rows) < 0) {
             say("forward failed\n");
         }
     }
@@ -68,22 +68,36 @@ static uint32_t state_crc(void)
     return crc;
 }
 
+// No kernel writes behind the scratch that it needs.
+static void check_scratch(uint32_t bytes)
+{
+    const uint8_t *at = (const uint8_t *)scratch;
+    for (uint32_t i = bytes; i < sizeof scratch; i++) {
+        if (at[i] != 0xA5) {
+            say("scratch is too small\n");
+            return;
+        }
+    }
+}
+
 int main(void)
 {
     for (uint32_t i = 0; i < LAYER_COUNT; i++) {
         uint32_t crc = 0;
         state = i;
+        memset(scratch, 0xA5, sizeof scratch);
         if (cl_train_gradient_bytes(&layers[i]) > sizeof gradient ||
             cl_train_init(&train, &layers[i], &configs[i], memory, sizeof memory, gradient) < 0) {
             say("init failed\n");
         }
         for (uint32_t step = 0; step < STEP_COUNT; step++) {
-            crc = learn(crc);
-            crc = learn(crc);
+            crc = learn(crc, 1);
+            crc = learn(crc, layers[i].params->output.height);
             if (cl_train_apply(&train, 1e-4f, 2e-3f) < 0) {
                 say("apply failed\n");
             }
         }
+        check_scratch(scratch_bytes[i]);
         say_number(crc, ' ');
         say_number(state_crc(), '\n');
     }

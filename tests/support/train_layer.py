@@ -33,21 +33,35 @@ def train_library(small: bool = False) -> tuple[Any, Any]:
     return core_library(list(SOURCES), ["cutlayer/train.h"], INTERNAL, defines)
 
 
-def random_layer(rng: np.random.Generator, kind: str, activation: str | None = None) -> Layer:
-    """A layer of a random geometry that TFLite could have made ("same" or "valid" padding)."""
+def random_layer(
+    rng: np.random.Generator,
+    kind: str,
+    activation: str | None = None,
+    *,
+    shape: tuple[int, ...] | None = None,
+    channels: int | None = None,
+    pointwise: bool = False,
+) -> Layer:
+    """A layer of a random geometry that TFLite could have made ("same" or "valid" padding).
+
+    Of a layer that is not dense, `shape` says its input's and `channels` the convolution's.
+    """
     if kind == "dense":
         shape, kernel, stride = (1, 1, int(rng.integers(1, 24))), (1, 1), (1, 1)
     else:
-        shape = tuple(int(n) for n in rng.integers((1, 1, 1), (9, 9, 7)))
-        kernel = tuple(int(n) for n in rng.integers(1, 5, 2))
-        stride = tuple(int(n) for n in rng.integers(1, 4, 2))
+        shape = shape or tuple(int(n) for n in rng.integers((1, 1, 1), (9, 9, 7)))
+        kernel = (1, 1) if pointwise else tuple(int(n) for n in rng.integers(1, 5, 2))
+        stride = (1, 1) if pointwise else tuple(int(n) for n in rng.integers(1, 4, 2))
     same = bool(rng.integers(2)) or kernel[0] > shape[0] or kernel[1] > shape[1]
     out, pad = [], []
     for size, taps, step in zip(shape, kernel, stride, strict=False):
         out.append(-(-size // step) if same else (size - taps) // step + 1)
         pad.append(max((out[-1] - 1) * step + taps - size, 0) // 2)
     multiplier = int(rng.integers(1, 4)) if kind == "depthwise" else 1
-    channels = shape[2] * multiplier if kind == "depthwise" else int(rng.integers(1, 12))
+    if kind == "depthwise":
+        channels = shape[2] * multiplier
+    elif channels is None:
+        channels = int(rng.integers(1, 12))
     taps = kernel[0] * kernel[1] * (1 if kind == "depthwise" else shape[2])
     input_scale, weight_scale = F(rng.uniform(0.005, 0.1)), rng.uniform(0.001, 0.02, channels).astype(F)
     typical = float(input_scale) * 73 * 60 * float(weight_scale.mean()) * taps**0.5

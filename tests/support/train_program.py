@@ -10,21 +10,29 @@ from core import ROOT, SOURCE
 from train_layer import ACTIVATIONS, KINDS, MASTERS, OPTIMIZERS, SOURCES
 from train_reference import Config, F, Layer, Reference, activation_range
 
+from cutlayer_converter.ops.armv7em import PLAIN, plain_scratch_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 PROGRAM = ROOT / "tests" / "emulation" / "train_program.c"
 SAMPLES_A_STEP = 2
+SIDES = ("height", "width")
 
 
 def _hexed(value: object) -> str:
     return f"{float(value).hex()}f"  # type: ignore[arg-type]
 
 
-def layers_header(cases: Sequence[tuple[Layer, Config]], steps: int, memory_bytes: int) -> str:
-    """All cases as C tables, and the sizes of what the program needs for them."""
-    text, layers, configs = [], [], []
+def layers_header(
+    cases: Sequence[tuple[Layer, Config]], steps: int, memory_bytes: int, *, armv7em: bool = False
+) -> str:
+    """All cases as C tables, and the sizes of what the program needs for them.
+
+    With `armv7em` convolutions of two channels and more have the kernel for that instruction set.
+    """
+    text, layers, configs = ['#include "cutlayer/kernels_armv7em.h"'], [], []
     for index, (layer, config) in enumerate(cases):
         low, high = activation_range(layer.activation, layer.output_scale, layer.output_zero_point)
         reference = Reference(layer, config)
@@ -48,20 +56,32 @@ def layers_header(cases: Sequence[tuple[Layer, Config]], steps: int, memory_byte
         layers.append(
             f"{{{KINDS.index(layer.kind)}, 1, &params{index}, scale{index}, {_hexed(layer.input_scale)}, "
             f"{_hexed(layer.output_scale)}, {layer.weights.size}, 0, {layer.channels}, "
-            f"{ACTIVATIONS.index(layer.activation)}, {MASTERS.index(config.master)}}}"
+            f"{ACTIVATIONS.index(layer.activation)}, {MASTERS.index(config.master)}, "
+            f"{f'{PLAIN}_rows' if armv7em and _has_plain(layer) else 0}}}"
         )
         settings = ", ".join(map(_hexed, (config.momentum, config.beta2, config.epsilon)))
         configs.append(f"{{{OPTIMIZERS.index(config.optimizer)}, {settings}}}")
-    text += [f"#define {name} {value}u" for name, value in _sizes(cases).items()]
+    text += [f"#define {name} {value}u" for name, value in _sizes(cases, armv7em=armv7em).items()]
+    needed = ", ".join(str(_scratch_bytes(layer, armv7em=armv7em)) for layer, _ in cases)
+    text.append(f"static const uint32_t scratch_bytes[] = {{{needed}}};")
     text += [f"#define STEP_COUNT {steps}u", f"#define MEMORY_BYTES {memory_bytes}u"]
     text.append("static const struct cl_trainable layers[] = {" + ", ".join(layers) + "};")
     text.append("static const struct cl_train_config configs[] = {" + ", ".join(configs) + "};")
     return "\n".join(text) + "\n"
 
 
-def _sizes(cases: Sequence[tuple[Layer, Config]]) -> dict[str, int]:
+def _has_plain(layer: Layer) -> bool:
+    return layer.kind == "conv2d" and layer.channels > 1
+
+
+def _scratch_bytes(layer: Layer, *, armv7em: bool) -> int:
+    if armv7em and _has_plain(layer):
+        return _plain_scratch_bytes(layer)
+    return 4 * layer.channels + 2 * int(np.prod(layer.kernel)) * layer.input_shape[2]
+
+
+def _sizes(cases: Sequence[tuple[Layer, Config]], *, armv7em: bool) -> dict[str, int]:
     layers = [layer for layer, _ in cases]
-    windows = [2 * int(np.prod(layer.kernel)) * layer.input_shape[2] for layer in layers]
     return {
         "LAYER_COUNT": len(layers),
         "INPUT_COUNT": max(int(np.prod(layer.input_shape)) for layer in layers),
@@ -70,10 +90,16 @@ def _sizes(cases: Sequence[tuple[Layer, Config]]) -> dict[str, int]:
             68 * (layer.channels + 4) + int(np.prod(layer.output_shape)) for layer in layers
         ),
         "CHANNEL_COUNT": max(layer.channels for layer in layers),
-        "SCRATCH_BYTES": max(
-            4 * layer.channels + window for layer, window in zip(layers, windows, strict=True)
-        ),
+        "SCRATCH_BYTES": max(_scratch_bytes(layer, armv7em=armv7em) for layer in layers),
     }
+
+
+def _plain_scratch_bytes(layer: Layer) -> int:
+    fields = {"input": layer.input_shape, "output": layer.output_shape}
+    sizes = {"kernel": layer.kernel, "stride": layer.stride}
+    sides = {f"{name}_{side}": n for name, size in sizes.items() for side, n in zip(SIDES, size, strict=True)}
+    pads = dict(zip(("pad_top", "pad_left"), layer.pad, strict=True))
+    return plain_scratch_bytes({**fields, **sides, **pads})
 
 
 def _draws(seed: int, count: int) -> np.ndarray:
@@ -115,10 +141,18 @@ def in_numpy(layer: Layer, config: Config, index: int, steps: int) -> tuple[int,
     return crc, zlib.crc32(b"".join(np.ascontiguousarray(part).tobytes() for part in state))
 
 
-def sources(folder: Path, cases: Sequence[tuple[Layer, Config]], steps: int, memory_bytes: int) -> list[Path]:
+def sources(
+    folder: Path,
+    cases: Sequence[tuple[Layer, Config]],
+    steps: int,
+    memory_bytes: int,
+    *,
+    armv7em: bool = False,
+) -> list[Path]:
     """Writes the tables into `folder`; returns what to compile besides a platform."""
-    (folder / "train_layers.h").write_text(layers_header(cases, steps, memory_bytes))
-    return [PROGRAM, SOURCE / "frame.c", *SOURCES]
+    (folder / "train_layers.h").write_text(layers_header(cases, steps, memory_bytes, armv7em=armv7em))
+    own = sorted((SOURCE / "kernels" / "armv7em").glob("*.c")) if armv7em else []
+    return [PROGRAM, SOURCE / "frame.c", *SOURCES, *own]
 
 
 def crcs(lines: list[str]) -> list[tuple[int, int]]:

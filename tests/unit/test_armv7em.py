@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from kernel_cases import cases
 
-from cutlayer_converter.ops.armv7em import pair_channels
+from cutlayer_converter.ops.armv7em import PLAIN, pair_channels, specialize_trained
 from cutlayer_converter.ops.lowered import Lowered
 from cutlayer_converter.ops.packed import Channels, pair_order, requantization
 
@@ -147,3 +147,23 @@ def test_a_halfword_gives_both_channels_back(channels: int, blocks: int, seed: i
 def test_weights_that_do_not_fit_are_refused() -> None:
     assert pair_channels(np.full((2, 4), -128, np.int8)) is None
     assert pair_channels(np.full((2, 520), 127, np.int8)) is None
+
+
+def trained(width: int, weights: np.ndarray) -> str:
+    """The kernel that a trainable 1 x 1 convolution gets."""
+    params = {"input": (4, width, weights.shape[3]), "output": (4, width, len(weights)), "weights": weights}
+    ones = ("kernel_height", "kernel_width", "stride_height", "stride_width")
+    params |= dict.fromkeys(ones, 1) | {"pad_top": 0, "pad_left": 0}
+    nothing = None
+    lowered = Lowered(nothing, "cl_conv2d", "cl_conv_params", params, nothing, None, nothing)  # type: ignore[arg-type]
+    return specialize_trained(lowered).kernel
+
+
+def test_a_trainable_convolution_has_the_tiles_where_they_are_exact_and_pay() -> None:
+    weights = np.full((3, 1, 1, 516), -127, np.int8)
+    assert trained(2, weights) == PLAIN
+    assert trained(1, weights) == "cl_conv2d"
+    assert trained(2, weights[:1]) == "cl_conv2d"
+    assert trained(2, np.full((3, 1, 1, 517), 1, np.int8)) == "cl_conv2d"
+    weights[2, 0, 0, 515] = -128
+    assert trained(2, weights) == "cl_conv2d"

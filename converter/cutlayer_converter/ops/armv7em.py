@@ -6,7 +6,7 @@ The layouts and why they are exact: firmware/lib/cutlayer/src/kernels/armv7em/ti
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from cutlayer_converter.ops.packed import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -28,12 +28,42 @@ if TYPE_CHECKING:
 
 # 128 times it is under 2^23: a sum of products that a halfword of two channels can give back.
 WEIGHT_SUM_MAX = 65535
+# The convolution of plain weights, and what its file, kernels/armv7em/plain.c, takes at a time.
+PLAIN = "cl_conv2d_plain_armv7em"
+PLAIN_GROUP_BYTES, PLAIN_GROUP_MIN, PLAIN_GROUP_MAX = 512, 4, 8
+PLAIN_ROW_BYTES, PLAIN_TILE_POSITIONS = 640, 3
 
 
 def specialize(lowered: Lowered) -> Lowered:
     """The kernel for Armv7E-M where there is one for this layer, or `lowered` as it is."""
     found = KERNELS.get(lowered.kernel)
     return (found(lowered) if found else None) or lowered
+
+
+def specialize_trained(lowered: Lowered) -> Lowered:
+    """The kernel for Armv7E-M that takes a trainable layer's weights as they are, or `lowered` as it is.
+
+    It lays out weights anew for each row: of one position alone that would take longer.
+    """
+    if lowered.kernel != "cl_conv2d":
+        return lowered
+    params = lowered.params
+    weights = params["weights"]
+    # Requantized weights are at least -127 too.
+    fits = int(weights.min()) >= -127 and 127 * weights[0].size <= WEIGHT_SUM_MAX
+    if len(weights) < 2 or params["output"][1] < 2 or not fits:
+        return lowered
+    return replace(lowered, kernel=PLAIN, scratch_bytes=plain_scratch_bytes(params))
+
+
+def plain_scratch_bytes(params: Mapping[str, Any]) -> int:
+    """What PLAIN needs for these cl_conv_params: a group's weights, positions widened, and copied lines."""
+    windows = windows_of(params)
+    block_bytes, width = 8 * windows.words, params["output"][1]
+    pairs = min(max(PLAIN_GROUP_MIN // 2, PLAIN_GROUP_BYTES // block_bytes), PLAIN_GROUP_MAX // 2)
+    fits = width > PLAIN_TILE_POSITIONS and block_bytes * width <= PLAIN_ROW_BYTES
+    positions = width if fits else PLAIN_TILE_POSITIONS
+    return block_bytes * (pairs + positions) + int(params["kernel_height"]) * windows.line_pitch
 
 
 def pair_channels(weights: NDArray[np.int8]) -> NDArray[np.int32] | None:

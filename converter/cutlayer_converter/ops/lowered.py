@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from cutlayer_converter.graph import Graph, Operator, Tensor
 
 # Kernels whose windows give single rows of the output.
-ROW_KERNELS = tuple(
-    f"cl_{kind}{ending}" for kind in ("conv2d", "depthwise") for ending in ("", "_long", "_armv7em")
+ROW_KERNELS = (
+    *(f"cl_{kind}{ending}" for kind in ("conv2d", "depthwise") for ending in ("", "_long", "_armv7em")),
+    "cl_conv2d_plain_armv7em",
 )
 
 

@@ -28,3 +28,8 @@ def specialize(lowered: Lowered, instruction_set: InstructionSet, *, rows: bool 
     """
     special = SPECIALIZE[instruction_set](lowered)
     return special if rows else one_row(special)
+
+
+def specialize_trained(lowered: Lowered, instruction_set: InstructionSet) -> Lowered:
+    """The same for a trainable layer, whose kernel reads weights as training code writes them."""
+    return armv7em.specialize_trained(lowered) if instruction_set == "armv7e-m" else lowered

@@ -3,6 +3,7 @@
 //   forward TICKS (row by row), accumulate TICKS, apply TICKS, bytes BYTES (of its state), stack
 //   BYTES.
 #include "bench_machine.h"
+#include "cutlayer/kernels_armv7em.h"
 #include "cutlayer/train.h"
 
 #include "bench_layer.h"

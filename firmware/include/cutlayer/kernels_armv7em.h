@@ -9,6 +9,11 @@
 void cl_conv2d_armv7em(const void *params, const int8_t *input, const int8_t *second,
                        int8_t *output, int8_t *scratch);
 
+// The same with cl_conv_params, whose weights and requantization may change: for at least two
+// channels of at most 516 weights, all at least -127.
+void cl_conv2d_plain_armv7em(const void *params, const int8_t *input, const int8_t *second,
+                             int8_t *output, int8_t *scratch);
+
 // Depthwise convolution of 3 x 3 with the same stride of 1 or 2 both ways and a multiple of four
 // channels. `weights` are bytes as in cl_conv_params.
 void cl_depthwise_armv7em(const void *params, const int8_t *input, const int8_t *second,
@@ -17,6 +22,8 @@ void cl_depthwise_armv7em(const void *params, const int8_t *input, const int8_t 
 // Rows of their outputs.
 void cl_conv2d_armv7em_rows(const void *params, const int8_t *input, uint16_t begin, int8_t *output,
                             int8_t *scratch, uint16_t first, uint16_t count);
+void cl_conv2d_plain_armv7em_rows(const void *params, const int8_t *input, uint16_t begin,
+                                  int8_t *output, int8_t *scratch, uint16_t first, uint16_t count);
 void cl_depthwise_armv7em_rows(const void *params, const int8_t *input, uint16_t begin,
                                int8_t *output, int8_t *scratch, uint16_t first, uint16_t count);
 

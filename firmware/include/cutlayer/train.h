@@ -56,6 +56,7 @@ struct cl_trainable {
     uint16_t channel_count;   // output channels; one bias each
     enum cl_activation activation;
     enum cl_master master;
+    cl_row_kernel rows; // the board's own kernel for the layer, or null: the portable one
 };
 
 // Rows of the gradient that wait, to be added together; in blocks of channels.

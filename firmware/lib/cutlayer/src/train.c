@@ -176,6 +176,10 @@ int32_t cl_train_forward(const struct cl_train *train, const int8_t *input, int8
     if (count == 0 || first + (uint32_t)count > params->output.height) {
         return CL_ERROR_ARGUMENT;
     }
+    if (train->layer->rows) {
+        train->layer->rows(params, input, 0, output, scratch, first, count);
+        return CL_OK;
+    }
     switch (train->layer->kind) {
     case CL_LAYER_CONV2D:
         cl_conv2d_rows(params, input, 0, output, scratch, first, count);
