@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cutlayer_converter.ops.lowered import Lowered
+from cutlayer_converter.trainable import rows_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,6 +106,7 @@ def emit(
         "runs": runs,
         "shape": lambda tensor: _shape(tensor.shape),
         "trainable": trainable,
+        "trainable_rows": rows_of(plan.steps[-1].lowered) if trainable else None,
         "weight_count": 0 if trainable is None else trainable.weight_count,
     }
     names = ["cutlayer_model.c", "cutlayer_model.h"]

@@ -37,7 +37,6 @@ class TrainableSpec:
         input_scale: Of the layer's input.
         output_scale: As converted.
         master: What master weights and moments are kept as.
-        rows: The C function that makes its rows where that is not the portable one, or None.
     """
 
     kind: Kind
@@ -49,7 +48,6 @@ class TrainableSpec:
     input_scale: float
     output_scale: float
     master: Master = "float32"
-    rows: str | None = None
 
     @property
     def weight_count(self) -> int:
@@ -65,6 +63,11 @@ WAITING_BLOCK = 4
 def trains(last: Lowered) -> bool:
     """Whether the board can update the weights of this op, the head's last."""
     return last.kernel in KINDS and not (KINDS[last.kernel] == "dense" and last.params["input"][1] != 1)
+
+
+def rows_of(last: Lowered) -> str | None:
+    """The C function that makes the trainable layer's rows, where that is not the portable one."""
+    return None if last.kernel == f"cl_{KINDS[last.kernel]}" else last.row_kernel
 
 
 def gradient_bytes(last: Lowered) -> int:
@@ -97,5 +100,4 @@ def find_trainable(
         input_scale=float(last.input.scale),
         output_scale=float(last.output.scale),
         master=master,
-        rows=None if last.kernel == f"cl_{kind}" else last.row_kernel,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import keras_zoo
@@ -111,6 +112,24 @@ def test_bundle_names_layers_and_what_trains(name: str, tmp_path: Path) -> None:
         "firmware",
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "calib.npz", "model.keras"]
+
+
+def test_each_head_names_kernels_of_its_instruction_set_alone(
+    saved: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path, data = saved
+    # The cut behind a convolution: what the board trains is made by a kernel of its own, too.
+    manifest = convert(path, "relu3", BOARD, data, tmp_path / "bundle")
+    assert manifest.trainable is not None
+    assert manifest.trainable.kind == "conv2d"
+    firmware = tmp_path / "bundle" / "firmware"
+    kernels = {
+        name: set(re.findall(r"\bcl_(\w+_(?:armv7em|long))(?:_rows)?\b", (firmware / name).read_text()))
+        for name in ("cutlayer_model.c", "long-multiply/cutlayer_model.c", "armv7e-m/cutlayer_model.c")
+    }
+    own = {name: {kernel.rsplit("_", 1)[1] for kernel in found} for name, found in kernels.items()}
+    assert list(own.values()) == [set(), {"long"}, {"armv7em"}]
+    assert "conv2d_plain_armv7em" in kernels["armv7e-m/cutlayer_model.c"]
 
 
 def test_same_input_same_bundle(saved: tuple[Path, Path], tmp_path: Path) -> None:
