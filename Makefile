@@ -1,4 +1,4 @@
-# make demo    the keyword-spotting demo          make test    all tests
+# make demo    the keyword-spotting demo          make test    all tests, TEST_PROCESSES (2) at a time
 # make test-boards   every emulated board against the native process, a line each
 # make fuzz    bad input for every decoder and state machine, FUZZ_SECONDS (600) or FUZZ_RUNS inputs long
 # make lint    what CI checks before the tests    make bench   every figure, as JSON in build/bench
@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/cutlayer demo kws
 
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),2) --dist loadfile $(PYTEST_ARGS)
 
 test-boards: setup
 	$(BIN)/python -m pytest -q tests/emulation/test_every_board.py
