@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cutlayer_converter.errors import ConvertError
@@ -226,10 +227,9 @@ class _Head:
             for tensor in (item.input, item.second)
             if tensor is not None
         )
-        pairs = zip(self.portable, self.portable[1:], strict=False)
         found = {
             first.output.index
-            for first, second in pairs
+            for first, second in pairwise(self.portable)
             if first.output.index == second.input.index and users[self.roots[first.output.index]] == 1
         }
         if fixed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cutlayer_converter.ops.lowered import Lowered
 from cutlayer_converter.ops.targets import specialize
+from cutlayer_converter.placement import align
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from cutlayer_converter.ops.targets import InstructionSet
 
 KERNEL = "cl_fused"
-ALIGNMENT = 16
 
 
 def fuse(
@@ -67,7 +67,7 @@ def join(first: Lowered, second: Lowered, instruction_set: InstructionSet, rows:
     """Two runs as one, by kernels that make rows: `rows` of the output at a time."""
     first, second = (specialize(run, instruction_set, rows=True) for run in (first, second))
     lines = (rows - 1) * second.params["stride_height"] + second.params["kernel_height"]
-    lines_bytes = -(-lines * first.row_count // ALIGNMENT) * ALIGNMENT
+    lines_bytes = align(lines * first.row_count)
     return Lowered(
         operator=second.operator,
         kernel=KERNEL,

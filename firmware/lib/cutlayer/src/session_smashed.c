@@ -15,7 +15,7 @@ static int makes_rows(const struct cl_session *session)
     return head->rows && session->cut + 1 == head->cut_count;
 }
 
-// Output rows [first, first + count) of the head's last op.
+// Output rows [first, first + count) of the head's last op; one where it is not trainable.
 static int32_t run_last(struct cl_session *session, uint16_t first, uint16_t count)
 {
     const struct cl_head *head = &session->config.model->head;
@@ -25,9 +25,9 @@ static int32_t run_last(struct cl_session *session, uint16_t first, uint16_t cou
         return cl_train_forward(&session->train, arena + op->input, arena + op->output,
                                 arena + op->scratch, first, count);
     }
-    head->rows(op->params, arena + op->input, 0, arena + op->output, arena + op->scratch, first,
-               count);
-    return 0;
+    const int8_t *row;
+    return cl_head_output(head, arena, first * cl_shape_row(cl_session_deepest_cut(session)->shape),
+                          &row);
 }
 
 uint32_t cl_session_smashed(struct cl_session *session, uint32_t first, const int8_t **y)

@@ -13,10 +13,8 @@ static inline void cl_conv_rows(cl_kernel kernel, const void *params, const int8
 {
     struct cl_conv_params part = *(const struct cl_conv_params *)params;
     const struct cl_rows rows = {first, count, part.kernel_height, part.stride_height};
-    const uint16_t below = cl_rows_below(rows, &part.input, &part.pad_top);
-    part.output.height = count;
-    kernel(&part, input + (uint32_t)(below - begin) * cl_shape_row(part.input), NULL, output,
-           scratch);
+    input += cl_take_rows(rows, begin, &part.input, &part.output, &part.pad_top);
+    kernel(&part, input, NULL, output, scratch);
 }
 
 #endif

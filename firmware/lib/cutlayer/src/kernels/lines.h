@@ -1,11 +1,17 @@
-// The lines of input under a row of outputs, copied with the zero point around them. The output may
-// then be the input, if it never overtakes the lines still to be copied.
+// A row of outputs: its tiles, and the lines of input under it, copied with the zero point around
+// them. The output may then be the input, if it never overtakes the lines still to be copied.
 #ifndef CUTLAYER_LINES_H
 #define CUTLAYER_LINES_H
 
 #include <string.h>
 
 #include "cutlayer/kernels_packed.h"
+
+// Positions of the next tile when `left` are left of a row: 3, or 2, or a single one.
+static inline uint32_t cl_tile_width(uint32_t left)
+{
+    return left == 3 || left > 4 ? 3 : left > 1 ? 2 : 1;
+}
 
 // The lines under output row y, `line_pitch` bytes apart. Those that were under the row before are
 // moved and not copied again: by then the output may lie over them.

@@ -12,9 +12,10 @@ struct cl_rows {
     uint8_t stride_height;
 };
 
-// Leaves of the input's shape and its padding what the windows of `rows` see. Returns the first row
-// of the input that they see.
-static inline uint16_t cl_rows_below(struct cl_rows rows, struct cl_shape *input, uint8_t *pad_top)
+// Leaves of the shapes and the padding what `rows` are and their windows see. Returns the elements
+// of the input, of which the rows from `begin` on are there, before the first row that they see.
+static inline uint32_t cl_take_rows(struct cl_rows rows, uint16_t begin, struct cl_shape *input,
+                                    struct cl_shape *output, uint8_t *pad_top)
 {
     const int32_t top = (int32_t)((uint32_t)rows.first * rows.stride_height) - *pad_top;
     const int32_t end = top + (rows.count - 1) * rows.stride_height + rows.kernel_height;
@@ -22,7 +23,8 @@ static inline uint16_t cl_rows_below(struct cl_rows rows, struct cl_shape *input
     const int32_t last = end < (int32_t)input->height ? end : (int32_t)input->height;
     *pad_top = (uint8_t)(first - top);
     input->height = (uint16_t)(last - first);
-    return (uint16_t)first;
+    output->height = rows.count;
+    return (uint32_t)(first - begin) * cl_shape_row(*input);
 }
 
 #endif

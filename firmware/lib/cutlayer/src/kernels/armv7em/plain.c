@@ -40,12 +40,7 @@ struct windows {
     uint32_t count;      // positions
 };
 
-// Positions of the next tile when `left` are left; one alone is both of two.
-static inline uint32_t tile_width(uint32_t left)
-{
-    return left == 3 || left > 4 ? 3 : left > 1 ? 2 : 1;
-}
-
+// A position alone is both of two.
 static inline uint32_t tile_words(uint32_t width, uint32_t blocks)
 {
     return (width == 3 ? 6 : 4) * blocks;
@@ -193,7 +188,7 @@ static void run_tiles(const struct windows *w, struct cl_tile tile, uint32_t *x,
 {
     const int8_t *at = w->first;
     for (uint32_t left = w->count, width; left > 0; left -= width) {
-        width = tile_width(left);
+        width = cl_tile_width(left);
         if (widening != ALREADY) {
             widen(w, at, width, x);
         }

@@ -107,7 +107,7 @@ void cl_conv2d_long(const void *params, const int8_t *input, const int8_t *secon
             row = copy;
         }
         for (uint32_t left = p->output.width; left > 0;) {
-            const uint32_t count = left == 3 || left > 4 ? 3 : left > 1 ? 2 : 1;
+            const uint32_t count = cl_tile_width(left);
             const uint32_t positions = count > 1 ? count : 2;
             for (uint32_t i = 0; i < positions; i++) {
                 // A position alone is both of two.
