@@ -14,5 +14,6 @@ settings.register_profile("cutlayer", deadline=None)
 settings.load_profile("cutlayer")
 
 # Commands that are not told another keep their runs and keys here, not where they are at home.
-os.environ["CUTLAYER_STORE"] = tempfile.mkdtemp(prefix="cutlayer-runs-")
-os.environ["CUTLAYER_KEYS"] = str(Path(os.environ["CUTLAYER_STORE"]) / "keys.json")
+_store = tempfile.TemporaryDirectory(prefix="cutlayer-runs-")
+os.environ["CUTLAYER_STORE"] = _store.name
+os.environ["CUTLAYER_KEYS"] = str(Path(_store.name) / "keys.json")

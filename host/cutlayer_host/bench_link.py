@@ -89,7 +89,9 @@ def measure(
     rng = random.Random(seed)
     guard = HostGuard({_DEVICE_ID: _KEY}.get, rng.randbytes) if sealed else None
     host_end = Link(Role.HOST, rng=rng, guard=guard)
-    board_end = FirmwareLink(Role.BOARD, board, device_id=_DEVICE_ID, key=_KEY if sealed else None)
+    board_end = FirmwareLink(
+        Role.BOARD, board, device_id=_DEVICE_ID, key=_KEY if sealed else None, random_bytes=rng.randbytes
+    )
     received = {"up": 0, "down": 0}
 
     def count(name: str, event: LinkEvent) -> None:
@@ -157,7 +159,7 @@ def _pieces(tensor_bytes: int, tensors: int, max_payload: int, rng: random.Rando
 @click.option("--tensors", default=32, show_default=True, help="Tensors to send, one behind the other.")
 @click.option("--loss", default=0.0, show_default=True, help="Fraction of frames that are lost.")
 @click.option("--corruption", default=0.0, show_default=True, help="Fraction of frames with a flipped bit.")
-@click.option("--seed", default=0, show_default=True, help="Of the faults and of the bytes.")
+@click.option("--seed", default=0, show_default=True, help="Of the faults, the bytes and the nonces.")
 @click.option(
     "--board",
     "board_name",

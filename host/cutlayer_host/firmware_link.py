@@ -18,7 +18,7 @@ from typing import Any
 from cutlayer_boards.third_party import monocypher, monocypher_object
 from cutlayer_host.body import Parameters
 from cutlayer_host.errors import HostError
-from cutlayer_host.guard import DEVICE_ID_BYTES, KEY_BYTES
+from cutlayer_host.guard import DEVICE_ID_BYTES, KEY_BYTES, RandomBytes
 from cutlayer_host.link import DEAD_MS, Connected, LinkEvent, Lost, LostReason, Received, Role
 from cutlayer_host.wire import MAX_PAYLOAD_BYTES, WIRE_VERSION
 
@@ -62,12 +62,12 @@ class _Security(ctypes.Structure):
     )
 
 
-def _fill(_context: int | None, data: Any, count: int) -> int:
-    ctypes.memmove(data, os.urandom(count), count)
-    return 0
+def _filler(random_bytes: RandomBytes) -> Any:
+    def fill(_context: int | None, data: Any, count: int) -> int:
+        ctypes.memmove(data, random_bytes(count), count)
+        return 0
 
-
-_fill_c = _Random(_fill)
+    return _Random(fill)
 
 
 @functools.cache
@@ -99,6 +99,7 @@ class FirmwareLink:
     """One end of the link, run by the firmware's C. Raises ValueError for parameters that the C refuses.
 
     With `device_id` and `key` it is, or connects to, the device of that key; without `key` it is plain.
+    `random_bytes(count)` gives the nonces.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class FirmwareLink:
         dead_ms: float = DEAD_MS,
         device_id: bytes = bytes(DEVICE_ID_BYTES),
         key: bytes | None = None,
+        random_bytes: RandomBytes = os.urandom,
     ) -> None:
         self.role = role
         self.parameters = parameters or Parameters()
@@ -117,6 +119,7 @@ class FirmwareLink:
         self._buffer = ctypes.create_string_buffer(1 << 16)
         self._queue: deque[bytes] = deque()
         self._flags = 0
+        self._fill = _filler(random_bytes)  # the C end keeps its address
         result = self._c.end_init(
             self._end,
             1 if role is Role.HOST else 0,
@@ -128,7 +131,7 @@ class FirmwareLink:
             if key is None
             else ctypes.byref(
                 _Security(
-                    _fill_c,
+                    self._fill,
                     (ctypes.c_uint8 * DEVICE_ID_BYTES)(*device_id),
                     (ctypes.c_uint8 * KEY_BYTES)(*key),
                 )

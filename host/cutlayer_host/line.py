@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 BITS_PER_BYTE = 10  # 8N1: a start bit, eight bits, a stop bit
 LATE_MS = 25.0  # what a reordered frame is late by, at most
 
+HOST_BACKLOG_BYTES = 1024
+"""What a computer's driver holds of what is to go out."""
+
+BOARD_BACKLOG_BYTES = 64
+"""What a board's UART and its driver hold: 1 byte on most, Arduino's ring at most."""
+
 
 class End(Protocol):
     """One end of the line: Link, HostSession or FirmwareLink."""
@@ -48,6 +54,7 @@ class Direction:
     source: End
     target: End
     on_event: Callable[[Any], None]
+    backlog_ms: float
     sent_bytes: int = 0
     sent_frames: int = 0
     faults: int = 0
@@ -60,8 +67,8 @@ class Direction:
 class Line:
     """The line. `now_ms` is its clock and `run` turns it.
 
-    The ends' events go to `on_host(event)` and `on_board(event)`. An end is asked for bytes when less than
-    `backlog_bytes` wait to go out: what a UART's driver holds.
+    The ends' events go to `on_host(event)` and `on_board(event)`. An end is asked for bytes while fewer wait
+    to go out than its driver holds: `host_backlog_bytes` or `board_backlog_bytes`.
     """
 
     def __init__(
@@ -75,15 +82,15 @@ class Line:
         latency_ms: float = 1.0,
         faults: Faults | None = None,
         seed: int = 0,
-        backlog_bytes: int = 1024,
+        host_backlog_bytes: int = HOST_BACKLOG_BYTES,
+        board_backlog_bytes: int = BOARD_BACKLOG_BYTES,
     ) -> None:
         self.now_ms = 0.0
         self.latency_ms = latency_ms
         self.faults = faults or Faults()
-        self.to_board = Direction(host, board, on_board)
-        self.to_host = Direction(board, host, on_host)
         self._byte_ms = 1000.0 * BITS_PER_BYTE / baud
-        self._backlog_ms = backlog_bytes * self._byte_ms
+        self.to_board = Direction(host, board, on_board, host_backlog_bytes * self._byte_ms)
+        self.to_host = Direction(board, host, on_host, board_backlog_bytes * self._byte_ms)
         self._random = random.Random(seed)
         self._serial = 0
 
@@ -112,7 +119,7 @@ class Line:
     def _transmit(self, direction: Direction) -> None:
         """Lets an end write while its driver has room, and notes when to ask it again."""
         source = direction.source
-        while (room_ms := self._backlog_ms - (direction.free_at_ms - self.now_ms)) > self._byte_ms:
+        while (room_ms := direction.backlog_ms - (direction.free_at_ms - self.now_ms)) > self._byte_ms:
             data = source.transmit(self.now_ms, int(room_ms / self._byte_ms))
             if not data:
                 timeout_ms = source.next_timeout_ms(self.now_ms)
@@ -120,7 +127,7 @@ class Line:
                 direction.due_ms = float("inf") if timeout_ms is None else self.now_ms + max(timeout_ms, 0.1)
                 return
             self._write(direction, data)
-        direction.due_ms = direction.free_at_ms - self._backlog_ms / 2
+        direction.due_ms = direction.free_at_ms - direction.backlog_ms / 2
 
     def _write(self, direction: Direction, data: bytes) -> None:
         start_ms = max(direction.free_at_ms, self.now_ms)

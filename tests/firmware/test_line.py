@@ -7,7 +7,7 @@ import random
 
 import pytest
 from click.testing import CliRunner
-from lines import FAULTS, Pair
+from lines import FAULTS, KEY, Pair
 
 from cutlayer_boards.spec import board
 from cutlayer_host.bench_link import board_parameters, measure
@@ -99,14 +99,19 @@ def test_a_cut_line_is_noticed(host: str, board: str) -> None:
 
 
 @every_pair
-def test_the_same_seed_gives_the_same_run(host: str, board: str) -> None:
-    ends = []
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "sealed"])
+def test_the_same_seed_gives_the_same_run(host: str, board: str, key: bytes | None) -> None:
+    faults, ends = FAULTS["10% loss, 5% corruption"], []
     for _ in range(2):
-        pair = Pair(host, board, FAULTS["10% loss, 5% corruption"], parameters=BOARDS["node"], seed=3)
+        pair = Pair(host, board, faults, parameters=BOARDS["node"], seed=3, key=key)
         pair.connect()
-        pair.send([bytes(500)] * 20, [bytes(500)] * 20)
+        line = pair.line
+        pair.send([bytes(400)] * 20, [])
+        # A board's sealed connection begins with the host's first sealed frame.
+        line.run(lambda inbox=pair.board_inbox: bool(inbox.payloads), 60_000.0)
+        pair.send([], [bytes(400)] * 20)
         pair.settle()
-        ends.append((pair.line.now_ms, pair.line.to_board.sent_bytes, pair.line.to_host.faults))
+        ends.append((line.now_ms, line.to_board.sent_bytes, line.to_host.sent_bytes, line.to_host.faults))
     assert ends[0] == ends[1]
 
 
@@ -128,9 +133,12 @@ def test_a_slow_line_sends_nothing_twice_without_need(faults: Faults, baud: int)
 @pytest.mark.parametrize("sealed", [False, True])
 @pytest.mark.parametrize("direction", ["up", "down", "both"])
 @pytest.mark.parametrize("latency_ms", [1.0, 4.0])
-def test_goodput_is_nine_tenths_of_the_line(direction: str, latency_ms: float, sealed: bool) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_goodput_is_nine_tenths_of_the_line(
+    seed: int, direction: str, latency_ms: float, sealed: bool
+) -> None:
     parameters = board_parameters(board("qemu_mps2_an386"), sealed=sealed)
-    run = measure(direction, board=parameters, sealed=sealed, latency_ms=latency_ms)
+    run = measure(direction, board=parameters, sealed=sealed, latency_ms=latency_ms, seed=seed)
     assert run.fraction >= 0.90
     assert run.line_bytes_per_second == 92_160
     assert run.frames_sent_again == 0

@@ -28,18 +28,19 @@ DEVICE_ID, KEY = bytes(range(1, 9)), bytes(range(100, 132))
 
 def host_end(kind: str, parameters: Parameters, *, seed: int = 0, key: bytes | None = None) -> Any:
     """A host of that kind, python or firmware; with `key` it knows the device DEVICE_ID."""
-    if kind == "firmware":
-        return FirmwareLink(Role.HOST, parameters, device_id=DEVICE_ID, key=key)
     rng = random.Random(seed)
+    if kind == "firmware":
+        return FirmwareLink(Role.HOST, parameters, device_id=DEVICE_ID, key=key, random_bytes=rng.randbytes)
     guard = None if key is None else HostGuard({DEVICE_ID: key}.get, rng.randbytes)
     return Link(Role.HOST, rng=rng, guard=guard)
 
 
 def board_end(kind: str, parameters: Parameters, *, seed: int = 0, key: bytes | None = None) -> Any:
     """A board of that kind; with `key` it is the device DEVICE_ID."""
+    rng = random.Random(seed)
     if kind == "firmware":
-        return FirmwareLink(Role.BOARD, parameters, device_id=DEVICE_ID, key=key)
-    guard = None if key is None else BoardGuard(DEVICE_ID, key, random.Random(seed).randbytes)
+        return FirmwareLink(Role.BOARD, parameters, device_id=DEVICE_ID, key=key, random_bytes=rng.randbytes)
+    guard = None if key is None else BoardGuard(DEVICE_ID, key, rng.randbytes)
     return Link(Role.BOARD, parameters, guard=guard)
 
 
