@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,7 +200,7 @@ def test_a_damaged_checkpoint_or_database_is_named(tmp_path: Path) -> None:
             whole = database.read_bytes()
             database.write_bytes(damage)
         else:  # a page in the middle
-            page = bytes(whole[:8192]) + os.urandom(4096) + bytes(whole[12288:])
+            page = bytes(whole[:8192]) + np.random.default_rng(0).bytes(4096) + bytes(whole[12288:])
             database.write_bytes(page)
         with pytest.raises(StoreError) as caught:
             Store(tmp_path)
