@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from core import SOURCE, core_library
-from vector_files import maker, play, vectors
+from vector_files import play, vectors
 
 from cutlayer_host.body import Parameters
 from cutlayer_host.codes import Kind
@@ -63,7 +63,7 @@ def test_streams(chunk: int) -> None:
 
 @pytest.mark.parametrize("case", vectors("links")["conversations"], ids=lambda case: case["name"])
 def test_links(case: dict[str, Any]) -> None:
-    play(case, FirmwareLink(Role(case["role"]), Parameters(**case["parameters"])), maker().as_json)
+    play(case, FirmwareLink(Role(case["role"]), Parameters(**case["parameters"])))
 
 
 def messages_of(*kinds: str) -> Any:

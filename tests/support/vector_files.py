@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
+
+# As where make.py is run: it imports the files beside it.
+sys.path.append(str(FOLDER))
 
 
 @cache
@@ -28,8 +32,10 @@ def maker() -> Any:
     return module
 
 
-def play(conversation: dict[str, Any], end: Any, as_json: Any) -> None:
+def play(conversation: dict[str, Any], end: Any) -> None:
     """Runs one conversation of links.json with `end` and checks every answer."""
+    from link_vectors import as_json
+
     from cutlayer_host.link import Connected, Lost, LostReason, Received
     from cutlayer_host.wire import FrameDecoder
 

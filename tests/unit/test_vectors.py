@@ -62,7 +62,7 @@ class _PythonEnd(Link):
 
 @named("links", "conversations")
 def test_links(case: dict[str, Any]) -> None:
-    play(case, _PythonEnd(Role(case["role"]), Parameters(**case["parameters"])), maker().as_json)
+    play(case, _PythonEnd(Role(case["role"]), Parameters(**case["parameters"])))
 
 
 @named("seals", "seals")
