@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from node_board import NodeBoard, NodeEnd, pointwise_layer
+from node_board import NodeBoard, pointwise_layer
+from node_line import NodeEnd
 from session_board import SGD, Board
 
 from cutlayer_host import tensors
