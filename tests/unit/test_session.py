@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import random
 import time
 import zlib
 from typing import Any
 
 import numpy as np
 import pytest
+from played_session import VALUES, WELCOME, Played
 
 from cutlayer_host import tensors
 from cutlayer_host.board_messages import (
     Activation,
     Applied,
     Cleared,
-    Configured,
     DataRead,
     Forgotten,
     Provisioned,
@@ -23,23 +22,12 @@ from cutlayer_host.board_messages import (
     Restored,
     Saved,
     StatsAre,
-    Welcome,
 )
-from cutlayer_host.body import Parameters
-from cutlayer_host.codes import (
-    ACTIVATION_CODECS,
-    GRADIENT_CODECS,
-    LIVE_RECORDING,
-    ErrorCode,
-    Kind,
-    Mode,
-    Section,
-)
+from cutlayer_host.codes import ACTIVATION_CODECS, GRADIENT_CODECS, LIVE_RECORDING, ErrorCode, Mode, Section
 from cutlayer_host.errors import LinkLost, ProtocolError
 from cutlayer_host.host_messages import (
     Apply,
     Clear,
-    Configure,
     Forget,
     Gradient,
     Hello,
@@ -51,76 +39,10 @@ from cutlayer_host.host_messages import (
     Save,
     Stats,
 )
-from cutlayer_host.link import Link, Lost, LostReason, Received, Role
-from cutlayer_host.message import Error, Message, Piece
-from cutlayer_host.messages import MESSAGES, decode
-from cutlayer_host.session import HostSession, Malformed, Refused
+from cutlayer_host.link import Link, Lost, LostReason, Role
+from cutlayer_host.message import Piece
+from cutlayer_host.session import HostSession
 from cutlayer_host.session_state import Request, SessionState
-from cutlayer_host.smashed_data import SmashedData
-
-WELCOME = Welcome(board="played", smashed_count=8, cut_count=2, output_scale=0.5, output_zero_point=-128)
-
-
-class Played:
-    """A session, and a board whose messages the test makes up."""
-
-    def __init__(self, *, max_payload: int = 952) -> None:
-        self.session = HostSession(rng=random.Random(1))
-        self.board = Link(Role.BOARD, Parameters(max_payload, 3916, 4))
-        self.now_ms = 0.0
-        self.asked: list[Message] = []
-        self.session.connect(0.0)
-        self.exchange()
-
-    def exchange(self) -> list[Any]:
-        """Carries bytes until both sides are still. Returns the session's events."""
-        events: list[Any] = []
-        while True:
-            self.now_ms += 1.0
-            down = self.session.transmit(self.now_ms)
-            for event in self.board.receive(down, self.now_ms):
-                if isinstance(event, Received):
-                    self.asked.append(decode(event.payload))
-            up = self.board.transmit(self.now_ms)
-            events += self.session.receive(up, self.now_ms)
-            if not down and not up:
-                return events
-
-    def tell(self, *messages: Message | bytes) -> list[Any]:
-        for message in messages:
-            self.board.send(message if isinstance(message, bytes) else message.encode())
-        return self.exchange()
-
-    def asked_since(self) -> list[Message]:
-        asked, self.asked = self.asked, []
-        return asked
-
-    def ready(self, **configuration: Any) -> None:
-        self.tell(WELCOME)
-        self.session.configure(Configure(**configuration))
-        self.exchange()
-        assert self.tell(Configured(last_step=0)) == [Configured(last_step=0)]
-        self.asked_since()
-
-    def smashed(self, sample: int, values: np.ndarray, codec: int = 0, **fields: Any) -> list[Any]:
-        """Answers SAMPLE."""
-        head = {"sample": sample, "codec": codec, "count": values.size, "scale": 0.5, "zero_point": -128}
-        head |= {"crc": zlib.crc32(values.data), "label": 4, "saturated": 1}
-        pieces = tensors.activation_pieces(values, codec, -128, 128)
-        return self.tell(Activation(**{**head, **fields}), *pieces)
-
-    def awaiting(self, values: np.ndarray, **configuration: Any) -> SmashedData:
-        self.ready(**configuration)
-        self.session.sample(1, 5, train=True)
-        self.exchange()
-        codec = configuration.get("activation_codec", 0)
-        (smashed,) = self.smashed(1, values, codec, activation_min=-128)
-        assert isinstance(smashed, SmashedData)
-        self.asked_since()
-        return smashed
-
-
-VALUES = np.array([-128, 5, -128, 127, 3, -128, 77, -1], np.int8)
 
 
 def test_a_connection_greets_by_itself() -> None:
@@ -274,119 +196,6 @@ def test_without_a_connection_nothing_is_sent() -> None:
         played.session.stats()
 
 
-@pytest.mark.parametrize(
-    ("request_", "error", "after"),
-    [
-        ("configure", Error(about=Kind.CONFIGURE, code=-6), SessionState.READY),
-        ("sample", Error(about=Kind.SAMPLE, code=-10), SessionState.READY),
-        ("sample", Error(about=Kind.SAMPLE, code=-300), SessionState.READY),
-        ("apply", Error(about=Kind.APPLY, code=-9, detail=3), SessionState.READY),
-    ],
-)
-def test_a_refusal_is_told_and_the_state_stays(request_: str, error: Error, after: SessionState) -> None:
-    played = Played()
-    played.ready()
-    asking = {
-        "configure": lambda: played.session.configure(Configure(cut=9)),
-        "sample": lambda: played.session.sample(1, 99, train=True),
-        "apply": lambda: played.session.apply(1, 1, 0.5),
-    }
-    asking[request_]()
-    played.exchange()
-    assert played.tell(error) == [Refused(error.about, error.code, error.detail)]
-    assert played.session.state is after
-    assert not played.session.waiting
-    played.session.stats()
-
-
-@pytest.mark.parametrize("code", [ErrorCode.STATE, ErrorCode.VALUE, ErrorCode.LENGTH])
-def test_a_sample_refused_unread_leaves_the_one_before(code: ErrorCode) -> None:
-    played = Played()
-    played.awaiting(VALUES)
-    played.session.sample(2, train=True)
-    played.exchange()
-    played.tell(Error(about=Kind.SAMPLE, code=code))
-    assert played.session.state is SessionState.AWAITING
-
-
-@pytest.mark.parametrize(
-    ("about", "after"), [(Kind.GRADIENT, SessionState.AWAITING), (Kind.PIECE, SessionState.READY)]
-)
-def test_a_refused_gradient_is_told_once(about: Kind, after: SessionState) -> None:
-    played = Played()
-    smashed = played.awaiting(VALUES)
-    played.session.gradient(smashed, VALUES // 2, 1.0)
-    played.exchange()
-    refusal = Error(about=about, code=ErrorCode.VALUE)
-    late = Error(about=Kind.PIECE, code=ErrorCode.STATE)
-    assert played.tell(refusal, late, late) == [Refused(about, ErrorCode.VALUE, 0)]
-    assert played.session.state is after
-    played.session.clear()
-    played.exchange()
-    assert played.tell(Cleared(last_step=0)) == [Cleared(last_step=0)]
-    assert played.session.state is SessionState.READY
-
-
-def test_what_was_asked_behind_a_refusal_is_answered_in_turn() -> None:
-    played = Played()
-    smashed = played.awaiting(VALUES)
-    played.session.gradient(smashed, VALUES // 2, 1.0)
-    played.session.apply(1, 1, 0.5)
-    played.session.stats()
-    played.exchange()
-    stats = StatsAre.of([1])
-    events = played.tell(Error(about=Kind.PIECE, code=-6), Error(about=Kind.APPLY, code=-9), stats)
-    assert events == [Refused(Kind.PIECE, -6, 0), Refused(Kind.APPLY, -9, 0), stats]
-    assert played.session.state is SessionState.READY
-
-
-HEAD = Activation(sample=1, count=4, scale=1.0, zero_point=0, crc=zlib.crc32(bytes(4)))
-PIECE = Piece(first=0, count=2, data=bytes([128, 128]))
-BAD_ANSWERS = {
-    "unknown kind": ([b"\x55abc"], ErrorCode.KIND, 0x55),
-    "wrong length": ([Cleared(last_step=1).encode()[:-1]], ErrorCode.LENGTH, Kind.CLEARED),
-    "nothing was asked": ([Cleared(last_step=1)], ErrorCode.STATE, Kind.CLEARED),
-    "a message of the host": ([Clear()], ErrorCode.STATE, Kind.CLEAR),
-    "a piece without its head": ([PIECE], ErrorCode.STATE, Kind.PIECE),
-    "another sample": (
-        [Activation(sample=2, count=4, scale=1.0, zero_point=0, crc=0)],
-        ErrorCode.VALUE,
-        Kind.ACTIVATION,
-    ),
-    "another codec": (
-        [Activation(sample=1, codec=1, count=4, scale=1.0, zero_point=0, crc=0)],
-        ErrorCode.VALUE,
-        Kind.ACTIVATION,
-    ),
-    "a gap": ([HEAD, PIECE, Piece(first=3, count=1, data=b"a")], ErrorCode.VALUE, Kind.PIECE),
-    "a repeat": ([HEAD, PIECE, PIECE], ErrorCode.VALUE, Kind.PIECE),
-    "beyond the end": ([HEAD, Piece(first=0, count=5, data=bytes(5))], ErrorCode.VALUE, Kind.PIECE),
-    "a piece of another length": ([HEAD, Piece(first=0, count=2, data=b"a")], ErrorCode.LENGTH, Kind.PIECE),
-    "another head amid pieces": ([HEAD, PIECE, HEAD], ErrorCode.STATE, Kind.ACTIVATION),
-    "an error amid pieces": ([HEAD, PIECE, Error(about=3, code=-7)], ErrorCode.STATE, Kind.ERROR),
-    "another check": ([HEAD, Piece(first=0, count=4, data=b"abcd")], ErrorCode.VALUE, Kind.ACTIVATION),
-}
-
-
-@pytest.mark.parametrize("name", BAD_ANSWERS)
-def test_what_a_board_may_not_send_ends_the_session(name: str) -> None:
-    said, code, about = BAD_ANSWERS[name]
-    played = Played()
-    played.ready()
-    played.session.sample(1, train=True)
-    played.exchange()
-    played.asked_since()
-    (event,) = played.tell(*said)
-    assert isinstance(event, Malformed)
-    assert (event.error.code, event.error.about) == (code, about)
-    assert played.asked_since() == [Error(about=about, code=code)]
-    # Nothing more is taken, until the host connects anew.
-    assert played.tell(HEAD, PIECE) == []
-    played.session.connect(played.now_ms)
-    assert played.exchange() == []
-    assert played.tell(WELCOME) == [WELCOME]
-
-
 def test_a_lost_link_is_told_and_forgets_what_was_asked() -> None:
     played = Played()
     played.ready()
@@ -428,25 +237,6 @@ def test_a_gradient_must_fit() -> None:
     played.session.gradient(smashed, np.zeros((2, 4), np.int8), 1.0)
     played.exchange()
     assert len(played.asked_since()) == 2
-
-
-def test_random_messages_never_raise() -> None:
-    rng = random.Random(1)
-    malformed = 0
-    for _ in range(300):
-        played = Played()
-        played.tell(WELCOME)
-        played.session.configure(Configure())
-        played.exchange()
-        for _ in range(20):
-            kind = rng.choice([*Kind, 0x44])
-            size = MESSAGES[kind].LAYOUT.size if kind in MESSAGES else 5
-            payload = bytes([kind]) + bytes(rng.choice((0, 1, 4, 127, 255)) for _ in range(size - 1))
-            events = played.tell(payload)
-            malformed += any(isinstance(event, Malformed) for event in events)
-            if SessionState.READY is played.session.state and played.session.link.idle:
-                played.session.sample(rng.choice((0, 1)), train=True)
-    assert malformed == 300
 
 
 def test_the_hosts_own_time_of_a_step() -> None:
