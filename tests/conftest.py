@@ -5,9 +5,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))
+SUPPORT = Path(__file__).parent / "support"
+sys.path.insert(0, str(SUPPORT))
+pytest.register_assert_rewrite(*(path.stem for path in SUPPORT.glob("*.py")))
 
 # The first example of a test may compile the C core; how long one takes says nothing on a shared machine.
 settings.register_profile("cutlayer", deadline=None)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from lines import FAULTS, NodeEnd
+from lines import FAULTS
 from node_board import NodeBoard, pointwise_layer
+from node_line import NodeEnd
 
 from cutlayer_host.board_messages import Applied, Cleared, Configured, DataRead, Rescaled, StatsAre, Welcome
 from cutlayer_host.codes import Optimizer, Section
@@ -40,7 +41,6 @@ class Training:
         layer = pointwise_layer(rng, **SHAPE)
         recordings = rng.integers(-128, 128, (5, *layer.input_shape)).astype(np.int8)
         self.node = NodeBoard(layer, recordings, receive_bytes=4096)
-        self.node.ring_bytes = 4096
         self.session = HostSession(rng=random.Random(SEED))
         self.events: list[Any] = []
         self.line = Line(
