@@ -16,7 +16,6 @@ import inspect
 import os
 import sys
 import time
-import warnings
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +24,7 @@ import numpy as np
 
 from cutlayer_host.errors import TailError
 from cutlayer_host.optimizer import OptimizerSettings
+from cutlayer_host.quiet import silent_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -226,7 +226,7 @@ def _tensorflow() -> Any:
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-        with _silent_stderr():
+        with silent_stderr():
             import tensorflow as tf
 
             tf.config.list_physical_devices()
@@ -234,23 +234,6 @@ def _tensorflow() -> Any:
 
     tf.config.experimental.enable_op_determinism()
     return tf
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Drops what comes on stderr: TensorFlow tells there of GPUs that it lacks, whatever the log level."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
 
 
 def _fixed_shape(model: Any, name: str) -> tuple[int, ...]:
