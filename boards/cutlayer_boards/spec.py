@@ -8,13 +8,17 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from cutlayer_boards.errors import BoardError
 
 BOARDS_FOLDER = Path(__file__).resolve().parents[1]
 PROJECT_FOLDER = BOARDS_FOLDER.parent
 ENGINES: tuple[Literal["compiled", "tflm"], ...] = ("compiled", "tflm")
+
+InstructionSet: TypeAlias = Literal["portable", "long-multiply", "armv7e-m"]
+INSTRUCTION_SETS: tuple[InstructionSet, ...] = ("portable", "long-multiply", "armv7e-m")
+"""What kernels need beyond plain C; a processor runs those of the ones before its own too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class BoardSpec:
     machine: str | None
     serial: int
     instructions_per_tick: float | None
-    instruction_set: Literal["portable", "long-multiply", "armv7e-m"]
+    instruction_set: InstructionSet
     clock_hz: int
     baud: int | None
     eeprom_bytes: int
@@ -86,6 +90,17 @@ class BoardSpec:
     engine: Literal["compiled", "tflm"]
     hwids: tuple[tuple[int, int], ...]
     apt_packages: str
+
+    def kernels_for(self, wanted: InstructionSet | None) -> InstructionSet:
+        """The instruction set to choose kernels for: `wanted`, or the board's own for None.
+
+        BoardError when the board has less than `wanted`.
+        """
+        there = INSTRUCTION_SETS[: INSTRUCTION_SETS.index(self.instruction_set) + 1]
+        if wanted is not None and wanted not in there:
+            message = f"{self.name} cannot run kernels for {wanted}"
+            raise BoardError(message, f"it runs those for {' or '.join(there)}")
+        return wanted or self.instruction_set
 
 
 def board(name: str) -> BoardSpec:

@@ -26,8 +26,8 @@ from cutlayer_converter.trainable import gradient_bytes, trains
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from cutlayer_boards.spec import InstructionSet
     from cutlayer_converter.graph import Graph, Tensor
-    from cutlayer_converter.ops.targets import InstructionSet
 
 
 # What a faster kernel for the trainable layer may make the arena larger by.

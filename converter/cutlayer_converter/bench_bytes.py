@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cutlayer_converter.bench_options import board_option, instruction_set_option, json_option
+
 if TYPE_CHECKING:
+    from cutlayer_boards.spec import InstructionSet
     from cutlayer_converter.measure_bytes import ByteFigures
 
 
@@ -21,18 +24,22 @@ if TYPE_CHECKING:
     help="Random inputs for each model; every fourth of the range's ends only.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the inputs.")
-@click.option(
-    "--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD", help="To run on."
-)
-@click.option("--portable", is_flag=True, help="Plain C with long multiplications, here and in QEMU.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@board_option
+@instruction_set_option
+@json_option
 def bench_bytes(
-    *, models: tuple[Path, ...], inputs: int, seed: int, board_name: str, portable: bool, as_json: bool
+    *,
+    models: tuple[Path, ...],
+    inputs: int,
+    seed: int,
+    board_name: str,
+    instruction_set: InstructionSet | None,
+    as_json: bool,
 ) -> None:
     """Compare int8 MODELS with TFLM, byte by byte.
 
-    Each runs natively with the portable kernels and in QEMU with the board's, and is compared at every cut;
-    and once more with pairs of convolutions fused.
+    Each runs natively in plain C and in QEMU with the board's kernels, and is compared at every cut; and once
+    more with pairs of convolutions fused.
 
     Without MODELS, every model of ../shared/baseline.
     """
@@ -45,6 +52,7 @@ def bench_bytes(
     if not paths:
         return
     spec = board(board_name)
+    kernels = spec.kernels_for(instruction_set)
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
         with console().status(f"{path.stem}: 0 of {inputs:,} inputs") as status:
@@ -52,16 +60,14 @@ def bench_bytes(
             def show(done: int, name: str = path.stem, status: Any = status) -> None:
                 status.update(f"{name}: {done:,} of {inputs:,} inputs")
 
-            figures = measure_bytes(
-                path.read_bytes(), inputs, spec, portable=portable, seed=seed, progress=show
-            )
+            figures = measure_bytes(path.read_bytes(), inputs, spec, kernels, seed=seed, progress=show)
         found[path.stem] = _values(figures)
     total = sum(one["differing"] for one in found.values())
     if as_json:
         print_json(
             {
                 "board": spec.name,
-                "instruction_set": "long-multiply" if portable else spec.instruction_set,
+                "instruction_set": kernels,
                 "seed": seed,
                 "inputs": inputs,
             }
@@ -76,8 +82,8 @@ def _values(figures: ByteFigures) -> dict[str, Any]:
         "inputs": figures.inputs,
         "cuts": figures.cuts,
         "bytes": figures.compared,
-        "differing": figures.differing_portable + figures.differing_board,
-        "differing_portable": figures.differing_portable,
+        "differing": figures.differing_native + figures.differing_board,
+        "differing_native": figures.differing_native,
         "differing_board": figures.differing_board,
     }
 
@@ -86,8 +92,8 @@ def _print_table(found: dict[str, dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "cuts", "inputs", "bytes compared", "differ: portable", "board")
+    table = Table("model", "cuts", "inputs", "bytes compared", "differ: native", "board")
     for name, values in found.items():
-        columns = ("cuts", "inputs", "bytes", "differing_portable", "differing_board")
+        columns = ("cuts", "inputs", "bytes", "differing_native", "differing_board")
         table.add_row(name, *(f"{values[column]:,}" for column in columns))
     Console().print(table)

@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cutlayer_converter.bench_options import board_option, instruction_set_option, json_option
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cutlayer_boards.spec import BoardSpec, InstructionSet
     from cutlayer_converter.measure import HeadFigures
-    from cutlayer_converter.ops.targets import InstructionSet
 
 # Two multiplications an instruction is what SMLAD gives.
 ROOFLINE_INSTRUCTIONS_A_MAC = 0.5
 RANDOM_SAMPLES = 4
-# Of the portable kernels, where every model is measured with the board's.
-PORTABLE_VALUES = ("instructions", "instructions_of_tflm", "bytes_different_from_tflm")
+PLAIN_C: tuple[InstructionSet, ...] = ("long-multiply", "portable")
+# Of kernels in plain C, where every model is measured with the board's own.
+PLAIN_C_VALUES = ("instructions", "instructions_of_tflm", "bytes_different_from_tflm")
 
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
-@click.option(
-    "--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD", help="To run on."
-)
+@board_option
 @click.option(
     "--input",
     "input_path",
@@ -38,22 +39,22 @@ PORTABLE_VALUES = ("instructions", "instructions_of_tflm", "bytes_different_from
     type=click.Path(dir_okay=False, path_type=Path),
     help="Gets the int8 outputs as .npy.",
 )
-@click.option("--portable", is_flag=True, help="The kernels in plain C, without SIMD instructions.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@instruction_set_option
+@json_option
 def head(
     *,
     model: Path | None,
     board_name: str,
     input_path: Path | None,
     output_path: Path | None,
-    portable: bool,
+    instruction_set: InstructionSet | None,
     as_json: bool,
 ) -> None:
     """Count the instructions of an int8 MODEL, by op.
 
     MODEL, a .tflite file, runs whole in QEMU.
 
-    Without MODEL, every model of ../shared/baseline, with the portable kernels too.
+    Without MODEL, every model of ../shared/baseline, with the kernels in plain C too.
     """
     import numpy as np
 
@@ -65,15 +66,13 @@ def head(
     if not paths:
         return
     spec = board(board_name)
+    kernels = spec.kernels_for(instruction_set)
     found: dict[str, dict[str, Any]] = {}
     for path in paths:
         with console().status(f"running {path.stem} on {spec.name}"):
-            found[path.stem], outputs = _one(path, spec, input_path, portable)
-            if model is None and not portable:
-                plain, _ = _one(path, spec, input_path, portable=True)
-                found[path.stem] |= {
-                    f"portable_{name}": plain[name] for name in PORTABLE_VALUES if name in plain
-                }
+            found[path.stem], outputs = _one(path, spec, input_path, kernels)
+            if model is None and instruction_set is None:
+                found[path.stem]["plain_c"] = _in_plain_c(path, spec, input_path)
         if output_path:
             np.save(output_path, outputs)
     if as_json:
@@ -83,19 +82,33 @@ def head(
         _print_table(name, figures)
 
 
-def _one(path: Path, board: Any, input_path: Path | None, portable: bool) -> tuple[dict[str, Any], Any]:
+def _in_plain_c(path: Path, board: BoardSpec, input_path: Path | None) -> dict[str, Any]:
+    """What is quoted of the kernels in plain C that `board` can run, by instruction set."""
+    found = {
+        kernels: _one(path, board, input_path, kernels)[0]
+        for kernels in PLAIN_C
+        if kernels != board.instruction_set
+    }
+    return {
+        kernels: {name: values[name] for name in PLAIN_C_VALUES if name in values}
+        for kernels, values in found.items()
+    }
+
+
+def _one(
+    path: Path, board: BoardSpec, input_path: Path | None, kernels: InstructionSet
+) -> tuple[dict[str, Any], NDArray[np.int8]]:
     from cutlayer_converter.graph import read_graph
     from cutlayer_converter.measure import measure_head
 
     tflite = path.read_bytes()
     samples = _samples(read_graph(tflite).input.shape, input_path)
-    instruction_set: InstructionSet = "long-multiply" if portable else board.instruction_set
-    figures = measure_head(tflite, samples, board, instruction_set, simd=not portable)
+    figures = measure_head(tflite, samples, board, kernels)
     different = _differences(tflite, samples, figures.outputs)
     values = _values(figures)
-    values |= {"model": path.name, "board": board.name, "instruction_set": instruction_set}
+    values |= {"model": path.name, "board": board.name, "instruction_set": kernels}
     values |= {"samples": len(samples), "output_bytes": figures.outputs.size, **different}
-    values |= _beside_tflm(path, values, "reference" if portable else "cmsis_nn")
+    values |= _beside_tflm(path, values, "reference" if kernels in PLAIN_C else "cmsis_nn")
     return values, figures.outputs
 
 

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cutlayer_converter.bench_options import board_option, instruction_set_option, json_option
+
 if TYPE_CHECKING:
+    from cutlayer_boards.spec import InstructionSet
     from cutlayer_converter.measure_update import Optimizer, UpdateFigures, UpdateLayer
     from cutlayer_converter.trainable import Master
 
 
 @click.command()
-@click.option(
-    "--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD", help="To run on."
-)
-@click.option("--portable", is_flag=True, help="Plain C, without SIMD instructions.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def update(*, board_name: str, portable: bool, as_json: bool) -> None:
+@board_option
+@instruction_set_option
+@json_option
+def update(*, board_name: str, instruction_set: InstructionSet | None, as_json: bool) -> None:
     """Count the instructions of an update.
 
     They are of the gradient's accumulation, the optimizer and the requantization.
@@ -27,17 +28,18 @@ def update(*, board_name: str, portable: bool, as_json: bool) -> None:
     from cutlayer_converter.measure_update import LAYERS, OPTIMIZERS, measure_update
 
     spec = board(board_name)
+    kernels = spec.kernels_for(instruction_set)
     found = []
     cases: list[tuple[UpdateLayer, Optimizer, Master]]
     cases = [(layer, optimizer, "float32") for layer in LAYERS for optimizer in OPTIMIZERS]
     cases += [(LAYERS[0], optimizer, "bfloat16") for optimizer in OPTIMIZERS]
     for layer, optimizer, master in cases:
         with console().status(f"running {layer.name} with {optimizer} and {master} on {spec.name}"):
-            figures = measure_update(layer, optimizer, spec, master=master, simd=not portable)
+            figures = measure_update(layer, optimizer, spec, kernels, master=master)
         names = {"layer": layer.name, "optimizer": optimizer, "master": master}
         found.append({**names, **_values(layer, figures)})
     if as_json:
-        print_json({"board": spec.name, "portable": portable, "updates": found})
+        print_json({"board": spec.name, "instruction_set": kernels, "updates": found})
         return
     _print_table(found)
 

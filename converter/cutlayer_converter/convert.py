@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cutlayer_boards.spec import INSTRUCTION_SETS
 from cutlayer_converter import bundle
 from cutlayer_converter.arena import plan
 from cutlayer_converter.budget import does_not_fit
@@ -19,7 +20,6 @@ from cutlayer_converter.head import Head, compile_head
 from cutlayer_converter.identity import model_id
 from cutlayer_converter.manifest import make_manifest
 from cutlayer_converter.memory import over_budget
-from cutlayer_converter.ops.targets import INSTRUCTION_SETS
 from cutlayer_converter.quiet import quiet
 
 if TYPE_CHECKING:

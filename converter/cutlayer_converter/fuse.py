@@ -16,7 +16,7 @@ from cutlayer_converter.placement import align
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from cutlayer_converter.ops.targets import InstructionSet
+    from cutlayer_boards.spec import InstructionSet
 
 KERNEL = "cl_fused"
 

@@ -18,11 +18,10 @@ from cutlayer_converter.graph import read_graph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_boards.spec import BoardSpec, InstructionSet
     from cutlayer_converter.arena import ArenaPlan
     from cutlayer_converter.graph import Graph
     from cutlayer_converter.ops.lowered import Lowered
-    from cutlayer_converter.ops.targets import InstructionSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +65,11 @@ def measure_head(
     samples: NDArray[np.int8],
     board: BoardSpec,
     instruction_set: InstructionSet,
-    *,
-    simd: bool = True,
 ) -> HeadFigures:
     """Runs `tflite` on each of `samples` (int8 [n, ...]).
 
-    `simd` False builds the portable kernels without the SIMD instructions that they use where there are some.
+    For another `instruction_set` than Armv7E-M the portable kernels are built without the SIMD instructions
+    that they use where there are some.
 
     Raises:
         ConvertError: The head has an op that the firmware lacks, the board is none that this can count on,
@@ -89,7 +87,7 @@ def measure_head(
             f"#define SAMPLE_COUNT {len(samples)}u\n"
             f"static const int8_t samples[SAMPLE_COUNT][{samples.shape[1]}] = {{{rows}}};\n"
         )
-        defines = [] if simd else ["-DCL_NO_SIMD32"]
+        defines = [] if instruction_set == "armv7e-m" else ["-DCL_NO_SIMD32"]
         sources = [folder / "cutlayer_model.c", *head_sources()]
         counted = build_program("bench_head", folder, sources, board, ["-DBENCH_COUNT", *defines])
         lines = run_program(counted, board)

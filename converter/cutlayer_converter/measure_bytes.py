@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_boards.spec import BoardSpec, InstructionSet
     from cutlayer_converter.arena import ArenaPlan
-    from cutlayer_converter.ops.targets import InstructionSet
     from cutlayer_converter.verify import NativeHead, NativeSet
 
 # What the emulator writes in one boot lies in a temporary file.
@@ -43,14 +42,14 @@ class ByteFigures:
         cuts: Places where the head stops; the last is its end.
         compared: Bytes of both kinds of kernels, over all inputs and cuts; and those of the head with pairs
             of convolutions fused, where the planner fuses more when only the end is wanted.
-        differing_portable: Of them, those of the portable kernels that are not TFLM's.
+        differing_native: Of them, those of the kernels in plain C that are not TFLM's.
         differing_board: Those of the board's kernels.
     """
 
     inputs: int
     cuts: int
     compared: int
-    differing_portable: int
+    differing_native: int
     differing_board: int
 
 
@@ -58,15 +57,15 @@ def measure_bytes(
     tflite: bytes,
     inputs: int,
     board: BoardSpec,
+    instruction_set: InstructionSet,
     *,
-    portable: bool = False,
     seed: int = 0,
     progress: Callable[[int], None] = lambda _: None,
 ) -> ByteFigures:
     """Compares `tflite` with TFLM on `inputs` inputs; `progress` is told how many are done.
 
-    With `portable` the kernels with long multiplications run, here and on the board, which then uses no SIMD
-    instruction.
+    The board runs the kernels for `instruction_set`; this computer does too, or the portable ones when those
+    are not in plain C.
 
     Raises:
         ConvertError: `tflite_micro`, a compiler or the emulator is missing, or the board is none that this
@@ -74,16 +73,15 @@ def measure_bytes(
     """
     check_machine(board)
     oracle, generator = Oracle(tflite), np.random.default_rng(seed)
-    natively: NativeSet = "long-multiply" if portable else "portable"
-    on_it: InstructionSet = "long-multiply" if portable else board.instruction_set
+    natively: NativeSet = "portable" if instruction_set == "armv7e-m" else instruction_set
     compared = here = on_board = 0
     with ExitStack() as stack:
         heads = [
             stack.enter_context(native_head(tflite, natively, cut)) for cut in _first_cuts(tflite, natively)
         ]
         boards = [
-            stack.enter_context(_emulated_head(tflite, board, on_it, cut))
-            for cut in _first_cuts(tflite, on_it)
+            stack.enter_context(_emulated_head(tflite, board, instruction_set, cut))
+            for cut in _first_cuts(tflite, instruction_set)
         ]
         graph, cuts = heads[0].graph, len(heads[0].plan.cuts)
         batch = max(1, BATCH_BYTES // max(_bytes_at(emulated.plan) for emulated in boards))
@@ -149,7 +147,7 @@ def _emulated_head(
         folder = Path(name)
         emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
         inputs, outputs = folder / "inputs", folder / "outputs"
-        defines = ["-DCL_NO_SIMD32"] if instruction_set == "long-multiply" else []
+        defines = [] if instruction_set == "armv7e-m" else ["-DCL_NO_SIMD32"]
         defines += ["-DBENCH_COUNT", f'-DINPUTS="{inputs}"', f'-DOUTPUTS="{outputs}"']
         sources = [folder / "cutlayer_model.c", *head_sources()]
         program = build_program("bench_bytes", folder, sources, board, defines)

@@ -11,7 +11,7 @@ from cutlayer_converter.counted import build_program, check_machine, run_program
 from cutlayer_converter.ops.armv7em import PLAIN, plain_scratch_bytes
 
 if TYPE_CHECKING:
-    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_boards.spec import BoardSpec, InstructionSet
     from cutlayer_converter.trainable import Kind, Master
 
 Optimizer = Literal["sgd", "adam"]
@@ -65,21 +65,22 @@ def measure_update(
     layer: UpdateLayer,
     optimizer: Optimizer,
     board: BoardSpec,
+    instruction_set: InstructionSet,
     *,
     master: Master = "float32",
-    simd: bool = True,
 ) -> UpdateFigures:
     """Trains `layer` on random inputs and gradients; `master` is what its master weights are kept as.
 
-    `simd` False builds the portable code without the SIMD instructions that it uses where there are some, and
-    takes no kernel of the board's own for the forward.
+    For another `instruction_set` than Armv7E-M it is built without the SIMD instructions that it uses where
+    there are some, and with the portable kernel for the forward.
 
     Raises:
         ConvertError: The board is none that this can count on, or compiler or emulator fail.
     """
     check_machine(board)
     assert board.instructions_per_tick is not None
-    plain = simd and layer.kind == "conv2d" and board.instruction_set == "armv7e-m"
+    simd = instruction_set == "armv7e-m"
+    plain = simd and layer.kind == "conv2d"
     with tempfile.TemporaryDirectory(prefix="cutlayer-bench-") as name:
         folder = Path(name)
         (folder / "bench_layer.h").write_text(_layer_header(layer, optimizer, master, plain=plain))

@@ -34,4 +34,4 @@ def test_every_layer_and_optimizer_is_counted() -> None:
 
 def test_a_board_that_does_not_count_is_refused() -> None:
     with pytest.raises(ConvertError, match="native is none of them"):
-        measure_update(LAYERS[0], "sgd", board("native"))
+        measure_update(LAYERS[0], "sgd", board("native"), "portable")

@@ -23,7 +23,7 @@ from cutlayer_converter.graph import read_graph
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cutlayer_converter.ops.targets import InstructionSet
+    from cutlayer_boards.spec import InstructionSet
 
 BOARD = board("qemu_mps2_an386")
 PROGRAM = ROOT / "tests" / "emulation" / "heads_program.c"

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def head(instructions: float, dense: float, kws: int, other: float) -> dict[str, Any]:
-    parts = ("arena_bytes_of_tflm", "flash_bytes_without_weights_of_tflm", "portable_instructions_of_tflm")
-    rest = dict.fromkeys(parts, other)
+    parts = ("arena_bytes_of_tflm", "flash_bytes_without_weights_of_tflm")
+    plain_c = {"long-multiply": {"instructions_of_tflm": other}, "portable": {"instructions_of_tflm": 9.0}}
+    rest: dict[str, Any] = {**dict.fromkeys(parts, other), "plain_c": plain_c}
     convolutional = {"instructions": kws, "instructions_of_tflm": instructions, **rest}
     # The arena of the fully connected model is not asked for.
     connected = {"instructions": 1, "instructions_of_tflm": dense, **rest, "arena_bytes_of_tflm": 0.8}

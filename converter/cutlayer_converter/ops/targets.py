@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cutlayer_converter.ops import armv7em, long_multiply
 from cutlayer_converter.ops.packed import one_row
@@ -10,10 +10,9 @@ from cutlayer_converter.ops.packed import one_row
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cutlayer_boards.spec import InstructionSet
     from cutlayer_converter.ops.lowered import Lowered
 
-InstructionSet = Literal["portable", "long-multiply", "armv7e-m"]
-INSTRUCTION_SETS: tuple[InstructionSet, ...] = ("portable", "long-multiply", "armv7e-m")
 SPECIALIZE: dict[InstructionSet, Callable[[Lowered], Lowered]] = {
     "portable": lambda lowered: lowered,
     "long-multiply": long_multiply.specialize,
