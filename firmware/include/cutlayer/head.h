@@ -75,6 +75,9 @@ uint16_t cl_head_whole_ops(const struct cl_head *head);
 int32_t cl_head_run(const struct cl_head *head, int8_t *arena, uint16_t first,
                     uint16_t last) CL_CHECK_RESULT;
 
+// Where the head has `rows`: makes that row of its output, over the one in the arena.
+void cl_head_row(const struct cl_head *head, int8_t *arena, uint16_t row);
+
 // The smashed data of the deepest cut from element `first` on, when the whole ops have run. Sets
 // `output` and returns how many elements lie there: those to the end of its row, which is made now,
 // or all that are left. CL_ERROR_ARGUMENT when there is no such element.

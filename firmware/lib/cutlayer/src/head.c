@@ -18,10 +18,15 @@ int32_t cl_head_run(const struct cl_head *head, int8_t *arena, uint16_t first, u
     return (int32_t)last;
 }
 
+void cl_head_row(const struct cl_head *head, int8_t *arena, uint16_t row)
+{
+    const struct cl_op *op = &head->ops[head->op_count - 1];
+    head->rows(op->params, arena + op->input, 0, arena + op->output, arena + op->scratch, row, 1);
+}
+
 int32_t cl_head_output(const struct cl_head *head, int8_t *arena, uint32_t first,
                        const int8_t **output)
 {
-    const struct cl_op *op = &head->ops[head->op_count - 1];
     const struct cl_cut *end = &head->cuts[head->cut_count - 1];
     const uint32_t count = cl_shape_count(end->shape), row = cl_shape_row(end->shape);
     if (first >= count) {
@@ -31,9 +36,8 @@ int32_t cl_head_output(const struct cl_head *head, int8_t *arena, uint32_t first
         *output = arena + end->offset + first;
         return (int32_t)(count - first);
     }
-    head->rows(op->params, arena + op->input, 0, arena + op->output, arena + op->scratch,
-               (uint16_t)(first / row), 1);
-    *output = arena + op->output + first % row;
+    cl_head_row(head, arena, (uint16_t)(first / row));
+    *output = arena + end->offset + first % row;
     return (int32_t)(row - first % row);
 }
 
