@@ -23,7 +23,8 @@ def head(instructions: float, dense: float, kws: int, other: float) -> dict[str,
     convolutional = {"instructions": kws, "instructions_of_tflm": instructions, **rest}
     # The arena of the fully connected model is not asked for.
     connected = {"instructions": 1, "instructions_of_tflm": dense, **rest, "arena_bytes_of_tflm": 0.8}
-    return {"models": {"kws": convolutional, "ad": connected}}
+    heads = {name: convolutional | {"arena_bytes_of_tflm": other - 0.15} for name in figures.DEEPER_HEADS}
+    return {"models": {"kws": convolutional, "ad": connected, **heads}}
 
 
 def update(a_mac: float, a_weight: float) -> dict[str, Any]:
