@@ -222,6 +222,14 @@ FIGURES = (
         "{:.2f} ms".format,
     ),
     Figure(
+        "flash of the core without head and C library, Cortex-M4",
+        "<= 16 KB",
+        "size",
+        lambda size: size["core_bytes"],
+        lambda flash_bytes: flash_bytes <= 16_384,
+        "{:,.0f} bytes".format,
+    ),
+    Figure(
         "instructions, against CMSIS-NN's, convolutional models",
         "<= 0.5",
         "head",

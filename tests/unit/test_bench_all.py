@@ -81,6 +81,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "head": head(0.42, 0.5, 2_815_268, 0.2),
     "update": update(1.2, 40.0),
     "bytes": {"inputs": 1000, "differing": 0},
+    "size": {"core_bytes": 16_384},
 }
 BAD: dict[str, dict[str, Any]] = {
     "kws": {
@@ -104,6 +105,7 @@ BAD: dict[str, dict[str, Any]] = {
     "head": head(0.51, 0.66, 3_800_001, 0.66),
     "update": update(1.51, 50.1),
     "bytes": {"inputs": 1000, "differing": 1},
+    "size": {"core_bytes": 16_385},
 }
 
 
