@@ -12,7 +12,7 @@ C_FILES = $(shell git ls-files '*.c' '*.h' '*.cpp')
 export TF_CPP_MIN_LOG_LEVEL := 3
 export TF_ENABLE_ONEDNN_OPTS := 0
 
-.PHONY: demo test test-boards fuzz lint format bench setup clean
+.PHONY: demo test test-boards fuzz lint format bench setup packages clean
 
 demo: setup
 	$(BIN)/cutlayer demo kws
@@ -43,9 +43,11 @@ bench: setup
 	$(BIN)/cutlayer bench all --out build/bench
 
 setup: $(VENV)/.cutlayer
-	@boards/setup/system_packages.sh
 
-$(VENV)/.cutlayer: pyproject.toml
+packages:
+	@boards/setup/system_packages.sh "$(PYTHON)"
+
+$(VENV)/.cutlayer: pyproject.toml | packages
 	@boards/setup/virtual_environment.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 

@@ -1,11 +1,22 @@
 #!/bin/sh
 # Installs the system packages that cutlayer needs and the machine lacks (Debian, Ubuntu). Says what to do without root.
+# usage: system_packages.sh PYTHON
 set -eu
+python=$1
 
+if ! command -v "$python" >/dev/null 2>&1; then
+    echo "error: there is no $python" >&2
+    echo "next: sudo apt-get install python3, or make PYTHON=python3.11 ..." >&2
+    exit 1
+fi
 missing=""
 need() { # command package: the package when the command is not there
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
+# Before the Python packages: some have no wheel for every Python, and are compiled.
+headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+[ -e "$headers/Python.h" ] || missing="$missing python3-dev"
+"$python" -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 need gcc build-essential
 need g++ build-essential
 need arm-none-eabi-gcc gcc-arm-none-eabi
