@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -225,12 +224,16 @@ def upload_error(upload: Upload, lines: list[str]) -> BoardError:
 
 
 def _own_error(lines: list[str]) -> BoardError | None:
-    """What the project's own build scripts say: a line "error: ..." and one "next: ..." behind it."""
-    for line, following in itertools.pairwise([*lines, ""]):
-        if line.startswith("error: "):
-            hint = following.removeprefix("next: ") if following.startswith("next: ") else None
-            return BoardError(line.removeprefix("error: "), hint)
-    return None
+    """What the project's own build scripts say: a line "error: ..." and, soon, one "next: ...".
+
+    PlatformIO may print a line of another pipe between the two.
+    """
+    said = iter(lines)
+    error = next((line for line in said if line.startswith("error: ")), None)
+    if error is None:
+        return None
+    hint = next((line.removeprefix("next: ") for line in said if line.startswith("next: ")), None)
+    return BoardError(error.removeprefix("error: "), hint)
 
 
 @click.command()

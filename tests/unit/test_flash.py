@@ -186,6 +186,7 @@ def test_bundle_without_the_boards_engine(bundle) -> None:
         ("Error: open failed\n", "no megaatmega2560 is connected", "cutlayer devices"),
         ("sh: 1: avrdude: not found\n", "missing: sh: 1: avrdude: not found", "sudo apt-get install"),
         ("error: avrdude is gone\nnext: fetch it\n", "avrdude is gone", "fetch it"),
+        ("error: avrdude is gone\nCompiling of two\nnext: fetch it\n", "avrdude is gone", "fetch it"),
         ("LIBUSB_ERROR_ACCESS\n", "USB device of megaatmega2560 may not be", "usermod -aG plugdev"),
         ("*** [upload] Error 7\n", "its uploader ended with code 7", "flash it again"),
         ("ld: region `RAM' overflowed by 80 bytes\n", "does not fit megaatmega2560", "cut earlier"),
