@@ -178,14 +178,19 @@ async def test_a_person_at_a_terminal_sees_what_to_do_and_how_it_goes(bundle, tm
             assert "to go on: the same command with --resume" in str(terminal.screen)
         async with Terminal([*command, "--resume"]) as terminal:
             await terminal.shows(r"say \w+ +1 of 20.*\ngoing on after step 1; so far \d of 3 words right")
-        async with Terminal([*command, "--resume"]) as terminal:
-            await terminal.shows("starting TensorFlow")
-            terminal.type("\x03")
-            await terminal.shows("stopping and saving; Ctrl-C again leaves at once")
-            terminal.type("\x03")
-            assert await terminal.ends() == 130
-            assert terminal.screen.cursor_shown
-            assert "interrupted" in str(terminal.screen)
+        code = 0
+        for _ in range(5):  # what the first Ctrl-C began may end before the second one comes
+            async with Terminal([*command, "--resume"]) as terminal:
+                await terminal.shows("starting TensorFlow")
+                terminal.type("\x03")
+                await terminal.shows("stopping and saving; Ctrl-C again leaves at once")
+                terminal.type("\x03")
+                code = await terminal.ends()
+                assert terminal.screen.cursor_shown
+            if code != 0:
+                break
+        assert code == 130
+        assert "interrupted" in str(terminal.screen)
 
 
 @cache
