@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from cutlayer_converter.bench_options import board_option, json_option
+
 
 @click.command()
-@click.option(
-    "--board", "board_name", default="qemu_mps2_an386", show_default=True, metavar="BOARD", help="To run on."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@board_option
+@json_option
 def seal(*, board_name: str, as_json: bool) -> None:
     """Count the instructions of seals.
 

@@ -15,7 +15,7 @@ from cutlayer_converter.verify import FIRMWARE, FLAGS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cutlayer_boards.spec import BoardSpec
+    from cutlayer_boards.spec import BoardSpec, InstructionSet
 
 TEMPLATES = Path(__file__).parent / "templates"
 CORE = FIRMWARE / "lib" / "cutlayer" / "src"
@@ -41,6 +41,11 @@ def head_sources() -> list[Path]:
 def train_sources() -> list[Path]:
     """What the trainable layer needs of the core."""
     return [*head_sources(), CORE / "float_bits.c", *sorted(CORE.glob("train*.c"))]
+
+
+def defines_for(instruction_set: InstructionSet) -> list[str]:
+    """Keeps portable kernels from SIMD instructions where kernels for less than Armv7E-M are asked for."""
+    return [] if instruction_set == "armv7e-m" else ["-DCL_NO_SIMD32"]
 
 
 def build_program(

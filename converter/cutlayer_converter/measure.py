@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cutlayer_converter.arena import plan
-from cutlayer_converter.counted import build_program, check_machine, head_sources, run_program
+from cutlayer_converter.counted import build_program, check_machine, defines_for, head_sources, run_program
 from cutlayer_converter.emit import emit
 from cutlayer_converter.graph import read_graph
 
@@ -87,7 +87,7 @@ def measure_head(
             f"#define SAMPLE_COUNT {len(samples)}u\n"
             f"static const int8_t samples[SAMPLE_COUNT][{samples.shape[1]}] = {{{rows}}};\n"
         )
-        defines = [] if instruction_set == "armv7e-m" else ["-DCL_NO_SIMD32"]
+        defines = defines_for(instruction_set)
         sources = [folder / "cutlayer_model.c", *head_sources()]
         counted = build_program("bench_head", folder, sources, board, ["-DBENCH_COUNT", *defines])
         lines = run_program(counted, board)

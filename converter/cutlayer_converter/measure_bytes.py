@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cutlayer_converter.arena import plan
-from cutlayer_converter.counted import build_program, check_machine, head_sources, run_program
+from cutlayer_converter.counted import build_program, check_machine, defines_for, head_sources, run_program
 from cutlayer_converter.emit import emit
 from cutlayer_converter.errors import ConvertError
 from cutlayer_converter.graph import read_graph
@@ -147,8 +147,8 @@ def _emulated_head(
         folder = Path(name)
         emit(graph, arena_plan, model_id=bytes(32), trainable=None, out=folder)
         inputs, outputs = folder / "inputs", folder / "outputs"
-        defines = [] if instruction_set == "armv7e-m" else ["-DCL_NO_SIMD32"]
-        defines += ["-DBENCH_COUNT", f'-DINPUTS="{inputs}"', f'-DOUTPUTS="{outputs}"']
+        defines = ["-DBENCH_COUNT", f'-DINPUTS="{inputs}"', f'-DOUTPUTS="{outputs}"']
+        defines += defines_for(instruction_set)
         sources = [folder / "cutlayer_model.c", *head_sources()]
         program = build_program("bench_bytes", folder, sources, board, defines)
 

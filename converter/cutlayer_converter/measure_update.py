@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cutlayer_converter.counted import build_program, check_machine, run_program, train_sources
+from cutlayer_converter.counted import build_program, check_machine, defines_for, run_program, train_sources
 from cutlayer_converter.ops.armv7em import PLAIN, plain_scratch_bytes
 
 if TYPE_CHECKING:
@@ -79,12 +79,11 @@ def measure_update(
     """
     check_machine(board)
     assert board.instructions_per_tick is not None
-    simd = instruction_set == "armv7e-m"
-    plain = simd and layer.kind == "conv2d"
+    plain = instruction_set == "armv7e-m" and layer.kind == "conv2d"
     with tempfile.TemporaryDirectory(prefix="cutlayer-bench-") as name:
         folder = Path(name)
         (folder / "bench_layer.h").write_text(_layer_header(layer, optimizer, master, plain=plain))
-        defines = ["-DBENCH_COUNT", *([] if simd else ["-DCL_NO_SIMD32"])]
+        defines = ["-DBENCH_COUNT", *defines_for(instruction_set)]
         program = build_program("bench_update", folder, train_sources(), board, defines)
         found = {line[0]: int(line[1]) for line in run_program(program, board)}
     counts = {

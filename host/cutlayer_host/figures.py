@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cutlayer_boards.errors import CutlayerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from rich.table import Table
@@ -60,17 +60,12 @@ FULLY_CONNECTED = "ad"
 DEEPER_HEADS = ("rnd_head1", "rnd_head2", "rnd_head3", "rnd_head4")
 
 
-def _worst(head: Mapping[str, Any], value: str, without: str | None = None) -> float:
-    return max(float(one[value]) for name, one in head["models"].items() if name != without)
+def _worst(models: Iterable[Mapping[str, Any]], value: str) -> float:
+    return max(float(one[value]) for one in models)
 
 
-def _deeper_heads(head: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"models": {name: head["models"][name] for name in DEEPER_HEADS}}
-
-
-def _plain_c(head: Mapping[str, Any], instruction_set: str) -> Mapping[str, Any]:
-    """The models by those kernels in plain C."""
-    return {"models": {name: one["plain_c"][instruction_set] for name, one in head["models"].items()}}
+def _convolutional(head: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one for name, one in head["models"].items() if name != FULLY_CONNECTED]
 
 
 def _pointwise_sgd(update: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -233,7 +228,7 @@ FIGURES = (
         "instructions, against CMSIS-NN's, convolutional models",
         "<= 0.5",
         "head",
-        lambda head: _worst(head, "instructions_of_tflm", without=FULLY_CONNECTED),
+        lambda head: _worst(_convolutional(head), "instructions_of_tflm"),
         lambda part: part <= 0.5,
         "{:.3f}".format,
     ),
@@ -257,7 +252,7 @@ FIGURES = (
         "arena, against TFLM's, convolutional models",
         "<= 0.65",
         "head",
-        lambda head: _worst(head, "arena_bytes_of_tflm", without=FULLY_CONNECTED),
+        lambda head: _worst(_convolutional(head), "arena_bytes_of_tflm"),
         lambda part: part <= 0.65,
         "{:.3f}".format,
     ),
@@ -265,7 +260,7 @@ FIGURES = (
         "the same, rnd_head1 to 4",
         "<= 0.5",
         "head",
-        lambda head: _worst(_deeper_heads(head), "arena_bytes_of_tflm"),
+        lambda head: _worst((head["models"][name] for name in DEEPER_HEADS), "arena_bytes_of_tflm"),
         lambda part: part <= 0.5,
         "{:.3f}".format,
     ),
@@ -273,7 +268,7 @@ FIGURES = (
         "flash without weights, against TFLM's",
         "<= 0.3",
         "head",
-        lambda head: _worst(head, "flash_bytes_without_weights_of_tflm"),
+        lambda head: _worst(head["models"].values(), "flash_bytes_without_weights_of_tflm"),
         lambda part: part <= 0.3,
         "{:.3f}".format,
     ),
@@ -281,7 +276,9 @@ FIGURES = (
         "kernels in plain C with long multiplications, against TFLM's reference kernels",
         "<= 0.25",
         "head",
-        lambda head: _worst(_plain_c(head, "long-multiply"), "instructions_of_tflm"),
+        lambda head: _worst(
+            (one["plain_c"]["long-multiply"] for one in head["models"].values()), "instructions_of_tflm"
+        ),
         lambda part: part <= 0.25,
         "{:.3f}".format,
     ),
